@@ -1,0 +1,1 @@
+"""Bronze: records as they came, in an envelope, landed exactly once."""

@@ -1,0 +1,1 @@
+"""How to read: HTTP, SQL, files. Knows no source by name."""

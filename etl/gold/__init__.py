@@ -1,0 +1,1 @@
+"""Gold: one product a file, per customer or per campaign."""

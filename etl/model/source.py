@@ -1,0 +1,214 @@
+"""A source is a value: how to reach it, what its streams are, and which subject each stream feeds.
+
+No source has code of its own unless its protocol is odd; then its `Stream.request` names a reader function.
+Paths into a payload are dotted: `properties.email`, `customer.phone`, `event_params[key=page_location].value`
+(the element of a list whose `key` is `page_location`), `^currency` (from an exploded element, the record itself).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from etl.errors import DeclarationError
+from etl.model.names import checked_name
+
+
+class Kind(Enum):
+    """What a stream's records are, which decides how a window is written and makes every re-run safe.
+
+    EVENTS    immutable; the window is event (or arrival) time; a re-run replaces it, an empty answer empties it
+    REPORT    restated numbers; the window is the report date, and the last `restate_days` are pulled again
+    ENTITY    mutable, the source keeps the latest; the window is updated-at; a re-run unites what is there with
+              what came, deduplicated on (id, hash): captured history is never erased
+    SNAPSHOT  no filter; the window is the run's day (its last); a re-run replaces it
+    """
+
+    EVENTS = "events"
+    REPORT = "report"
+    ENTITY = "entity"
+    SNAPSHOT = "snapshot"
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """Where a value stands in a payload and how it is written there.
+
+    `written`: text | number | minor (cents) | micros | bool | timestamp (ISO 8601) | epoch_s | epoch_ms |
+    epoch_us | date (ISO) | yyyymmdd | list. `const` is a value that stands nowhere but is true of the stream.
+    `zone`: for local timestamps, the IANA zone they are in; None means UTC where no offset is written.
+    `values` renames what the source calls things: {"SUBSCRIBED": "granted"}; others pass unchanged.
+    """
+
+    path: str = ""
+    written: str = "text"
+    const: str | None = None
+    zone: str | None = None
+    values: Mapping[str, str] = field(default_factory=dict)
+
+    WRITTEN = (
+        "text",
+        "number",
+        "minor",
+        "micros",
+        "bool",
+        "timestamp",
+        "epoch_s",
+        "epoch_ms",
+        "epoch_us",
+        "date",
+        "yyyymmdd",
+        "list",
+    )
+
+    def __post_init__(self) -> None:
+        if self.written not in self.WRITTEN:
+            raise DeclarationError(f"pick {self.path!r}: written as {self.written!r}; expected one of {self.WRITTEN}")
+        if bool(self.path) == (self.const is not None):
+            raise DeclarationError(f"pick {self.path!r}: give a path or a const, one of the two")
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """Which subject table a stream feeds, and where each of the subject's columns stands in the payload.
+
+    `explode` is the path of a list: one row per element instead of one per record. `where` keeps only records
+    whose value at a path is among the given ones; the others count as `filtered` for this feed.
+    `unless` drops records whose value is among the given ones.
+    """
+
+    subject: str
+    fields: Mapping[str, Pick]
+    explode: str | None = None
+    where: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    unless: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Paging:
+    """How the next page is asked for.
+
+    style: none | cursor (a token in the body goes into `param`) | link (RFC 8288 header) | next_url (in the body)
+    | keyset (start anew above the last `key` when `cap` results were walked) | offset | page
+    """
+
+    style: str = "none"
+    token: str = ""
+    param: str = ""
+    size_param: str = ""
+    size: int = 0
+    key: str = ""
+    cap: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Http:
+    """A request for one window. Placeholders in `params` and `json`: {start_iso} {end_iso} {start_ms} {end_ms}
+    {start_s} {end_s} {first_date} {last_date} and {account}. `records` is the path of the list in the body.
+    """
+
+    path: str
+    records: str
+    method: str = "GET"
+    params: Mapping[str, str] = field(default_factory=dict)
+    json: Any = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    paging: Paging = Paging()
+
+
+@dataclass(frozen=True, slots=True)
+class Sql:
+    """A table of a database through SQLAlchemy. `cursor` is the column the window filters on, as it is stored:
+    `written` is timestamp (a real one), text (ISO 8601), epoch_s or epoch_ms. No cursor: the whole table.
+    """
+
+    table: str
+    cursor: str = ""
+    written: str = "timestamp"
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """Files under the source's `base_url` (a folder). `pattern` may hold {yyyymmdd} or {date}: then the window
+    picks files by name; else all matching files are read and the stream's `at` picks the rows.
+    `format`: jsonl | csv | tsv | parquet. Text formats are read as text, so `00123` stays `00123`.
+    """
+
+    pattern: str
+    format: str = "jsonl"
+    columns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Auth:
+    """How requests are authorised. `secret` names the secret, never holds it: it comes from the Airflow
+    connection or the environment (`C360_SECRET_<SOURCE>`).
+    scheme: none | bearer | header (`header`: `prefix` + secret) | basic
+    """
+
+    scheme: str = "none"
+    header: str = "Authorization"
+    prefix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one account allows: at most `requests` per `seconds`, `concurrency` at once; bytes per response."""
+
+    requests: int = 100
+    seconds: float = 10.0
+    concurrency: int = 2
+    max_bytes: int = 256 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """One kind of record of a source.
+
+    `id`: paths that together identify a record; empty means its content does (`_hash`). `at`: the time that
+    decides which window and day a record belongs to. `cursor`: when the source last changed it (entities).
+    `deleted`: a pick that is true for tombstones. `restate_days`: how many earlier days every run pulls again.
+    `max_age_days`: how far back the source can answer; an older window is refused.
+    `ordinal_id` adds the record's position in its file to the id, where a file may hold true repeats.
+    """
+
+    name: str
+    kind: Kind
+    request: Http | Sql | Files
+    id: tuple[str, ...]
+    at: Pick | None = None
+    cursor: Pick | None = None
+    deleted: Pick | None = None
+    feeds: tuple[Feed, ...] = ()
+    restate_days: int = 0
+    max_age_days: int | None = None
+    max_dead_fraction: float = 0.05
+    ordinal_id: bool = False
+
+    def __post_init__(self) -> None:
+        checked_name(self.name, "stream")
+        if self.at is None and self.kind is not Kind.SNAPSHOT:
+            raise DeclarationError(f"stream {self.name}: a {self.kind.value} stream needs `at`, the time of its window")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One system. `base_url` can always be overridden in lakehouse.toml ([sources.NAME] base_url = ...)."""
+
+    name: str
+    title: str
+    streams: tuple[Stream, ...]
+    base_url: str = ""
+    account: str = "default"
+    auth: Auth = Auth()
+    limits: Limits = Limits()
+    errors: str = "standard"
+    owner: str = "data-engineering"
+
+    def __post_init__(self) -> None:
+        checked_name(self.name, "source")
+        names = [stream.name for stream in self.streams]
+        if len(set(names)) != len(names):
+            raise DeclarationError(f"source {self.name}: two streams share a name")

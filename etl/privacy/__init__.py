@@ -1,0 +1,1 @@
+"""Pure functions that keep people safe: pseudonyms, consent."""

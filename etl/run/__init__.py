@@ -1,0 +1,1 @@
+"""The only room that sees everything: it joins declarations, functions and storage."""

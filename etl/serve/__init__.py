@@ -1,0 +1,1 @@
+"""What analysts touch: the SQL catalogue and the dictionary."""

@@ -1,0 +1,1 @@
+"""Silver: typed, standardised, deduplicated; identity settled once."""

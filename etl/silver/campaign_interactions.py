@@ -1,0 +1,56 @@
+"""Who was targeted by, exposed to, or redeemed what: campaigns and experiments."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from etl import fields as f
+from etl.model import Layer, Partition, Table
+
+
+def standardise_campaign_interactions(records: pl.LazyFrame, *, key: bytes, country: str) -> pl.LazyFrame:
+    """TO WRITE."""
+    raise NotImplementedError
+
+
+CAMPAIGN_INTERACTIONS = Table(
+    layer=Layer.SILVER,
+    name="campaign_interactions",
+    description="Who was targeted by, exposed to, or redeemed what: campaigns and experiments.",
+    grain="one row per contact",
+    key=("source", "interaction_id"),
+    columns=(
+        f.source.required,
+        f.interaction_id.required,
+        f.node_id,
+        f.interaction_type.required,
+        f.campaign_id,
+        f.experiment_id,
+        f.variant,
+        f.coupon_code,
+        f.event_at.required,
+        f.day.required,
+    ),
+    accepts=(
+        f.email,
+        f.email_sha256,
+        f.phone,
+        f.login,
+        f.card,
+        f.cookie,
+        f.device,
+        f.handle,
+        f.interaction_id,
+        f.interaction_type,
+        f.campaign_id,
+        f.experiment_id,
+        f.variant,
+        f.coupon_code,
+        f.event_at,
+    ),
+    build=standardise_campaign_interactions,
+    partition=Partition.DAY,
+    conserves="records",
+    carries_customer=True,
+    dedupe_days=3,
+)

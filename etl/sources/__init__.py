@@ -1,0 +1,1 @@
+"""What to read: one file a system, one Source value in it."""
