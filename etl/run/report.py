@@ -1,0 +1,45 @@
+"""What one step did: rows in, rows out, every named loss, and whether anything was written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from etl.errors import ConservationError
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One table and window.
+
+    rows_in + derived == rows_out + quarantined + deduplicated + filtered, always (`balanced`). For a table whose
+    rows stand for several input rows, `rows_out` of the balance is the sum of its weight: `accounted`.
+    `version` is the Delta version now visible; `written` is false when that already held the same rows.
+    """
+
+    table: str
+    window: str
+    rows_in: int
+    rows_out: int
+    quarantined: int = 0
+    deduplicated: int = 0
+    filtered: int = 0
+    derived: int = 0
+    seconds: float = 0.0
+    version: int | None = None
+    written: bool = False
+    accounted: int | None = None
+
+    def balanced(self) -> Report:
+        """Itself, when it balances.
+
+        Raises: ConservationError naming the table, the window and the difference.
+        """
+        out = self.rows_out if self.accounted is None else self.accounted
+        losses = self.quarantined + self.deduplicated + self.filtered
+        if self.rows_in + self.derived != out + losses:
+            raise ConservationError(
+                f"{self.table} {self.window}: {self.rows_in} rows in + {self.derived} derived, but {out} out + "
+                f"{self.quarantined} quarantined + {self.deduplicated} deduplicated + {self.filtered} filtered; "
+                "nothing was written, the old version stays visible"
+            )
+        return self

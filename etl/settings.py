@@ -1,0 +1,258 @@
+"""The only reader of the environment and of lakehouse.toml; everything else is handed one frozen `Settings`.
+
+Order: environment (`C360_...`), then lakehouse.toml (beside you, or where `C360_CONFIG` says), then the defaults.
+Without either, the company is the demo company.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import secrets as random_secrets
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from etl.errors import SettingsError
+
+CONFIG_NAME = "lakehouse.toml"
+_KNOWN: dict[str, tuple[str, ...]] = {
+    "lakehouse": ("home", "lake", "declarations"),
+    "company": ("name", "currency", "country", "first_day", "last_day"),
+    "demo": ("people", "days", "seed", "first_day"),
+    "compute": ("threads",),
+    "airflow": ("port", "database"),
+    "sources": (),
+}
+_SOURCE_KEYS = ("base_url", "secret", "account", "allow_private")
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSettings:
+    """How to reach one source here; empty strings fall back to its declaration."""
+
+    base_url: str = ""
+    secret: str = field(default="", repr=False)
+    account: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """The fictional company's size; the same values give the same bytes."""
+
+    people: int = 5000
+    days: int = 30
+    seed: int = 42
+    first_day: date = date(2026, 1, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that differs between installations.
+
+    `home` holds all state (lake, keys, docs, demo, airflow). `sources` names the active ones.
+    `declarations` are Python files with `SOURCES` of your own. `last_day` None means yesterday.
+    """
+
+    home: Path
+    lake_path: Path
+    is_demo: bool = True
+    company: str = "demo"
+    reporting_currency: str = "EUR"
+    default_country: str = "DE"
+    first_day: date = date(2026, 1, 1)
+    last_day: date | None = None
+    demo: Demo = Demo()
+    threads: int = 2
+    airflow_port: int = 0
+    airflow_database: str = field(default="", repr=False)
+    declarations: tuple[Path, ...] = ()
+    sources: Mapping[str, SourceSettings] = field(default_factory=dict)
+    config: Path | None = None
+    pseudonym_key: bytes = field(default=b"", repr=False)
+
+    @property
+    def docs_path(self) -> Path:
+        """Where Data Docs and the results they are made from stand."""
+        return self.home / "docs"
+
+    @property
+    def catalogue_path(self) -> Path:
+        """The DuckDB catalogue file analysts open."""
+        return self.home / "lakehouse.duckdb"
+
+
+def load_settings(environ: Mapping[str, str] | None = None, *, cwd: Path | None = None) -> Settings:
+    """The settings of this installation; makes the state folder and, once, the pseudonym key.
+
+    Raises: SettingsError in one line when a value cannot be used, with file, key, what was expected and what came.
+    """
+    environ = os.environ if environ is None else environ
+    cwd = cwd or Path.cwd()
+    named = environ.get("C360_CONFIG")
+    config = (cwd / named) if named else cwd / CONFIG_NAME
+    if named and not config.is_file():
+        raise SettingsError(f"C360_CONFIG names {named}, and there is no such file; write it or unset the variable")
+    table = _read(config) if config.is_file() else {}
+    base = config.parent if config.is_file() else cwd
+    _check_keys(table, config)
+
+    lakehouse, company, demo = table.get("lakehouse", {}), table.get("company", {}), table.get("demo", {})
+    home = (base / _text(environ.get("C360_HOME") or lakehouse.get("home", "var"), "lakehouse.home", config)).resolve()
+    lake = _text(environ.get("C360_LAKE") or lakehouse.get("lake", ""), "lakehouse.lake", config)
+    size = Demo(
+        people=_whole(environ.get("C360_DEMO_PEOPLE") or demo.get("people", 5000), "demo.people", config, least=10),
+        days=_whole(environ.get("C360_DEMO_DAYS") or demo.get("days", 30), "demo.days", config, least=4),
+        seed=_whole(environ.get("C360_DEMO_SEED") or demo.get("seed", 42), "demo.seed", config, least=0),
+        first_day=_day(demo.get("first_day", date(2026, 1, 1)), "demo.first_day", config),
+    )
+    name = _text(company.get("name", "demo"), "company.name", config)
+    sources = {
+        source: SourceSettings(
+            base_url=_text(values.get("base_url", ""), f"sources.{source}.base_url", config),
+            secret=environ.get(f"C360_SECRET_{source.upper()}", ""),
+            account=_text(values.get("account", ""), f"sources.{source}.account", config),
+        )
+        for source, values in table.get("sources", {}).items()
+    }
+    is_demo = name == "demo"
+    if not is_demo and not sources:
+        raise SettingsError(f"{config.name}: company {name!r} has no sources; add a [sources.NAME] section for each")
+    last_day = company.get("last_day")
+    return Settings(
+        home=home,
+        lake_path=(base / lake).resolve() if lake else home / "lake",
+        is_demo=is_demo,
+        company=name,
+        reporting_currency=_match(company.get("currency", "EUR"), r"[A-Z]{3}", "company.currency", config),
+        default_country=_match(company.get("country", "DE"), r"[A-Z]{2}", "company.country", config),
+        first_day=size.first_day if is_demo else _day(company.get("first_day"), "company.first_day", config),
+        last_day=_day(last_day, "company.last_day", config) if last_day is not None else None,
+        demo=size,
+        threads=_whole(
+            environ.get("C360_THREADS") or table.get("compute", {}).get("threads", 2),
+            "compute.threads",
+            config,
+            least=1,
+        ),
+        airflow_port=_whole(
+            environ.get("C360_AIRFLOW_PORT") or table.get("airflow", {}).get("port", 0), "airflow.port", config, least=0
+        ),
+        airflow_database=_text(
+            environ.get("C360_AIRFLOW_DATABASE") or table.get("airflow", {}).get("database", ""),
+            "airflow.database",
+            config,
+        ),
+        declarations=tuple(
+            (base / _text(path, "lakehouse.declarations", config)).resolve()
+            for path in lakehouse.get("declarations", [])
+        ),
+        sources=sources,
+        config=config.resolve() if config.is_file() else None,
+        pseudonym_key=_pseudonym_key(environ, home),
+    )
+
+
+def _read(config: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(config.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{config.name} is not TOML: {error}; see README, 'your own systems'") from None
+
+
+def _check_keys(table: dict[str, Any], config: Path) -> None:
+    """A key nobody reads is a typing error, not a wish granted."""
+    for section, values in table.items():
+        if section not in _KNOWN:
+            raise SettingsError(f"{config.name}: unknown section [{section}]{_guess(section, _KNOWN)}")
+        if not isinstance(values, dict):
+            raise SettingsError(f"{config.name}: {section} must be a section, [{section}]")
+        keys = _KNOWN[section]
+        for key, value in values.items():
+            if section == "sources":
+                if not isinstance(value, dict):
+                    raise SettingsError(f"{config.name}: sources.{key} must be a section, [sources.{key}]")
+                for inner in value:
+                    if inner == "secret":
+                        raise SettingsError(
+                            f"{config.name}: sources.{key}.secret: secrets do not belong in files; "
+                            f"set C360_SECRET_{key.upper()} in the environment"
+                        )
+                    if inner not in _SOURCE_KEYS:
+                        raise SettingsError(
+                            f"{config.name}: unknown key sources.{key}.{inner}{_guess(inner, _SOURCE_KEYS)}"
+                        )
+            elif key not in keys:
+                raise SettingsError(f"{config.name}: unknown key {section}.{key}{_guess(key, keys)}")
+
+
+def _guess(word: str, known: Any) -> str:
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean {near[0]}?" if near else f"; known: {', '.join(known)}"
+
+
+def _text(value: Any, key: str, config: Path) -> str:
+    if not isinstance(value, str):
+        raise SettingsError(f"{config.name}: {key} is {value!r}; expected text in quotes")
+    return value
+
+
+def _match(value: Any, pattern: str, key: str, config: Path) -> str:
+    if not re.fullmatch(pattern, _text(value, key, config)):
+        raise SettingsError(f"{config.name}: {key} is {value!r}; expected a code like {pattern}")
+    return str(value)
+
+
+def _whole(value: Any, key: str, config: Path, *, least: int) -> int:
+    try:
+        number = int(value) if isinstance(value, str) else value
+    except ValueError:
+        number = None
+    if not isinstance(number, int) or isinstance(number, bool) or number < least:
+        raise SettingsError(f"{config.name}: {key} is {value!r}; expected a whole number, at least {least}")
+    return number
+
+
+def _day(value: Any, key: str, config: Path) -> date:
+    if isinstance(value, str):
+        try:
+            return date.fromisoformat(value)
+        except ValueError:
+            value = repr(value)
+    if type(value) is date:
+        return value
+    raise SettingsError(f"{config.name}: {key} is {value}; expected a day like 2026-01-31")
+
+
+def _pseudonym_key(environ: Mapping[str, str], home: Path) -> bytes:
+    """The tenant's key for pseudonyms: given, or made once and kept for the owner's eyes only."""
+    given = environ.get("C360_PSEUDONYM_KEY", "")
+    if given:
+        if len(given) < 32:
+            raise SettingsError("C360_PSEUDONYM_KEY is too short; give at least 32 characters, e.g. 64 hex digits")
+        return given.encode()
+    path = home / "keys" / "pseudonym.key"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not path.exists():
+            # Written aside and linked into place: of two first runs one wins, and neither sees half a key.
+            aside = path.with_name(f"{path.name}.{os.getpid()}.{random_secrets.token_hex(4)}")
+            with os.fdopen(os.open(aside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
+                file.write(random_secrets.token_hex(32))
+                file.flush()
+                os.fsync(file.fileno())
+            try:
+                os.link(aside, path)
+            except FileExistsError:
+                pass
+            finally:
+                aside.unlink()
+        return path.read_text(encoding="ascii").strip().encode()
+    except OSError as error:
+        raise SettingsError(
+            f"the state folder {home} cannot be used: {error.strerror}; set lakehouse.home or C360_HOME"
+        ) from None
