@@ -1,0 +1,271 @@
+"""One table of silver or gold for one window: read, build, account, audit, publish.
+
+Nothing is visible before its suite has passed, and nothing is lost without a name: the rows that came in are the
+rows that went out plus the quarantined, the deduplicated and the filtered, or the build fails.
+"""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import polars as pl
+
+from etl.bronze.tables import INGEST_LOG
+from etl.catalog import Fed, quarantine_of
+from etl.compute import over
+from etl.errors import ConservationError
+from etl.model import Column, Layer, Partition, Table, Window
+from etl.model.frames import dtype, schema_of
+from etl.run.house import House
+from etl.run.report import Report
+from etl.silver.identity_map import IDENTITY_MAP
+from etl.silver.standardise import picked
+
+#: Sees every frame before it is published, and raises QualityError to keep the old version.
+Audit = Callable[[Table, Sequence[pl.DataFrame], str], None]
+
+#: Days one task of a day-partitioned table builds at once; results do not depend on it.
+DAYS_A_PIECE = 7
+
+_FATE = ("_fate", "_rule", "_reason")
+_ENVELOPE = ("_source", "_stream", "_hash", "_row")
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """What one task made: rows to publish, rows turned away, and the count of each fate."""
+
+    rows: pl.DataFrame
+    rejected: pl.DataFrame
+    counts: Mapping[str, int]
+    rows_in: int
+
+
+def build(house: House, table: Table, window: Window, *, run_id: str, audit: Audit) -> Report:
+    """`table` for `window`, published when its suite passes.
+
+    A DAY table replaces the window's days, with the days its sources restate and those whose duplicates may stand
+    in them; a WHOLE table is built anew from everything known. Rows equal to what is visible write nothing.
+
+    Raises: ConservationError, SchemaError, QualityError, LakeError; in each case the old version stays visible.
+    """
+    began = time.perf_counter()
+    pieces = _subject(house, table, window) if table.is_subject else [_derived(house, table, window)]
+    days = _days(house, table, window) if table.partition is Partition.DAY else None
+    rows = pl.concat([piece.rows for piece in pieces]) if pieces else _no_rows(table)
+    counts = {fate: sum(piece.counts.get(fate, 0) for piece in pieces) for fate in ("quarantined", "deduplicated", "filtered", "derived")}
+    report = Report(
+        table=table.full_name,
+        window=window.key,
+        rows_in=sum(piece.rows_in for piece in pieces),
+        rows_out=rows.height,
+        accounted=None if table.weight is None else int(rows[table.weight].sum()),
+        **counts,
+    ).balanced()
+
+    audit(table, [rows], window.key)
+    if table.is_subject:
+        _publish(house, quarantine_of(table), _rejected(pieces, run_id), days=days, load_id=run_id, volatile=("batch",))
+    commit = _publish(house, table, rows, days=days, load_id=run_id)
+    return _finished(report, commit.version, commit.written, time.perf_counter() - began)
+
+
+def _finished(report: Report, version: int | None, written: bool, seconds: float) -> Report:
+    from dataclasses import replace
+
+    return replace(report, version=version, written=written, seconds=seconds)
+
+
+def _publish(house: House, table: Table, rows: pl.DataFrame, *, days: Sequence[date] | None, load_id: str, volatile: tuple[str, ...] = ()) -> Any:
+    if table.partition is Partition.DAY and days is None:
+        days = sorted({*house.lake.days(table), *rows["day"].unique().to_list()})
+    staged = house.lake.stage(table, rows, days=days, volatile=volatile)
+    replaces = "days" if table.partition is Partition.DAY else "all"
+    return house.lake.commit(table, staged, replaces=replaces, days=days or (), load_id=f"{load_id}:{table.full_name}")
+
+
+# --- subjects: fed by sources ---------------------------------------------------------------------------------------
+
+
+def _days(house: House, table: Table, window: Window) -> list[date]:
+    """The days a build of `window` replaces: its own, those the sources restated, and those after it whose
+    duplicates may now stand in it."""
+    feds = house.catalog.feeds[table.full_name]
+    back = window.reaching_back(max(fed.stream.restate_days for fed in feds))
+    landed = {day for fed in feds for day in house.lake.days(fed.bronze)}
+    after = {window.end.date() + timedelta(days=ahead) for ahead in range(table.dedupe_days)}
+    return sorted({*back.days, *(after & landed)})
+
+
+def _subject(house: House, table: Table, window: Window) -> list[_Piece]:
+    inputs = _inputs(house, table)
+    offered = _offered(house, table, window)
+    feds = house.catalog.feeds[table.full_name]
+    if table.partition is Partition.WHOLE:
+        return [_accounted(table, _records(house, table, feds, None), inputs, offered, keep=None)]
+    days = _days(house, table, window)
+    stretches = [days[at : at + DAYS_A_PIECE] for at in range(0, len(days), DAYS_A_PIECE)]
+
+    def build_stretch(stretch: list[date]) -> _Piece:
+        earlier = [stretch[0] - timedelta(days=back) for back in range(table.dedupe_days, 0, -1)]
+        records = _records(house, table, feds, [*earlier, *stretch])
+        return _accounted(table, records, inputs, offered, keep=stretch)
+
+    return over(build_stretch, stretches, threads=house.settings.threads)
+
+
+def _records(house: House, table: Table, feds: Sequence[Fed], days: Sequence[date] | None) -> pl.DataFrame:
+    """Every feed's rows, one frame: envelope, one typed column per accepted column, fates so far.
+
+    Raises: ConservationError when a record of bronze left no row behind.
+    """
+    frames: list[pl.DataFrame] = []
+    for fed in feds:
+        landed = house.lake.read(fed.bronze, days=days).collect()
+        rows = picked(landed, source=fed.source, stream=fed.stream, feed=fed.feed, table=table).collect()
+        if rows.select(pl.col("_row").n_unique()).item() != landed.height:
+            raise ConservationError(
+                f"{table.full_name}: {landed.height} records of {fed.bronze.full_name} went in, and not all left a row"
+            )
+        frames.append(rows)
+    return pl.concat(frames, how="vertical")
+
+
+def _accounted(
+    table: Table, records: pl.DataFrame, inputs: Mapping[str, pl.LazyFrame], offered: Mapping[str, Any], *, keep: Sequence[date] | None
+) -> _Piece:
+    """Build, hold back what breaks the declaration, and count every row's fate."""
+    rows_in = records.height if keep is None else records.filter(pl.col("day").is_in(keep)).height
+    assert table.build is not None
+    built: pl.LazyFrame = table.build(records.lazy(), **_wanted(table, {**inputs, **offered}))
+    judged = hold_back(built.collect(), table)
+    if keep is not None:
+        judged = judged.filter(pl.col("day").is_in(keep))
+    counts = dict(judged.group_by("_fate").len().iter_rows())
+    out = judged.filter(pl.col("_fate").is_in(["out", "derived"]))
+    rejected = judged.filter(pl.col("_fate") == "quarantined").select(*_ENVELOPE, "_rule", "_reason", "day")
+    return _Piece(out.select(_cast(table.columns)), rejected, counts, rows_in)
+
+
+def hold_back(built: pl.DataFrame, table: Table) -> pl.DataFrame:
+    """`built` with the rows that break the columns' own declaration, or repeat a key, marked `quarantined`.
+
+    The first rule in column order is the one named. Of rows with one key the first in the frame's order stays.
+    """
+    going = pl.col("_fate").is_in(["out", "derived"])
+    rule = pl.coalesce(*[pl.when(broken).then(pl.lit(f"{column}.{what}")) for column, what, broken in _rules(table)], pl.lit(None, pl.String))
+    marked = built.with_columns(pl.when(going).then(rule).alias("_broken"))
+    marked = marked.with_columns(
+        pl.when(pl.col("_broken").is_null() & going & ~pl.struct(table.key).is_first_distinct().over("_fate", pl.col("_broken").is_null()))
+        .then(pl.lit("key.repeated"))
+        .otherwise(pl.col("_broken"))
+        .alias("_broken")
+    )
+    broken = pl.col("_broken").is_not_null()
+    return marked.with_columns(
+        pl.when(broken & (pl.col("_fate") == "derived")).then(pl.lit("quarantined")).when(broken).then(pl.lit("quarantined")).otherwise("_fate").alias("_fate"),
+        pl.when(broken).then("_broken").otherwise("_rule").alias("_rule"),
+        pl.when(broken).then(pl.lit("the value is not what the column's declaration admits")).otherwise("_reason").alias("_reason"),
+    ).drop("_broken")
+
+
+def _rules(table: Table) -> Iterable[tuple[str, str, pl.Expr]]:
+    """(column, what, expression true for rows that break it), in column order."""
+    for column in table.columns:
+        value = pl.col(column.name)
+        if column.is_required:
+            yield column.name, "missing", value.is_null()
+        if column.allowed:
+            yield column.name, "unknown_value", ~value.is_in(list(column.allowed))
+        if column.minimum is not None:
+            yield column.name, "too_small", value < column.minimum
+        if column.maximum is not None:
+            yield column.name, "too_large", value > column.maximum
+        if column.pattern:
+            yield column.name, "malformed", ~value.str.contains(column.pattern)
+
+
+def _rejected(pieces: Sequence[_Piece], run_id: str) -> pl.DataFrame:
+    """The rows turned away, in the quarantine's own columns."""
+    return pl.concat([piece.rejected for piece in pieces]).select(
+        pl.col("_source").alias("source"),
+        pl.col("_stream").alias("stream"),
+        pl.col("_hash").alias("record_hash"),
+        pl.col("_row").cast(pl.Int64).alias("row_number"),
+        pl.col("_rule").alias("rule"),
+        pl.col("_reason").alias("reason"),
+        pl.lit(run_id).alias("batch"),
+        "day",
+    )
+
+
+# --- tables built from tables ---------------------------------------------------------------------------------------
+
+
+def _derived(house: House, table: Table, window: Window) -> _Piece:
+    inputs = _inputs(house, table)
+    assert table.build is not None
+    built: pl.LazyFrame = table.build(**_wanted(table, {**inputs, **_offered(house, table, window)}))
+    rows = built.collect().select(_cast(table.columns))
+    if table.conserves is None:
+        return _Piece(rows, pl.DataFrame(), {}, rows.height)
+    conserved = inputs[table.conserves]
+    rows_in = conserved.select(pl.len()).collect().item()
+    counts = {}
+    if table.leaves_out is not None:
+        column, _ = table.leaves_out
+        counts["filtered"] = conserved.filter(pl.col(column)).select(pl.len()).collect().item()
+    return _Piece(rows, pl.DataFrame(), counts, rows_in)
+
+
+def _inputs(house: House, table: Table) -> dict[str, pl.LazyFrame]:
+    """What the table is built from, by name; downstream of identity with `customer_id` beside `node_id`."""
+    bound = house.catalog.knows_customers(table)
+    frames = {}
+    for each in table.inputs:
+        frame = house.lake.read(each)
+        if bound and each.carries_customer:
+            frame = with_customer(frame, house.lake.read(IDENTITY_MAP))
+        frames[each.name] = frame
+    return frames
+
+
+def with_customer(frame: pl.LazyFrame, identity_map: pl.LazyFrame) -> pl.LazyFrame:
+    """`frame` with the customer its node belongs to now; null where the row names nobody."""
+    now = identity_map.filter(pl.col("known_to").is_null() & pl.col("valid_to").is_null()).select("node_id", "customer_id")
+    return frame.join(now, on="node_id", how="left")
+
+
+def _offered(house: House, table: Table, window: Window) -> dict[str, Any]:
+    return {
+        "as_of": as_of(house, window),
+        "window": window,
+        "key": house.settings.pseudonym_key,
+        "currency": house.settings.reporting_currency,
+        "country": house.settings.default_country,
+        "previous": house.lake.read(table),
+    }
+
+
+def as_of(house: House, window: Window) -> datetime:
+    """The end of the latest window ever landed: a backfill of an old day does not turn the clock back."""
+    latest = house.lake.read(INGEST_LOG).select(pl.col("window_end").max()).collect().item()
+    return max(window.end, latest) if latest is not None else window.end
+
+
+def _wanted(table: Table, given: Mapping[str, Any]) -> dict[str, Any]:
+    assert table.build is not None
+    return {name: given[name] for name in inspect.signature(table.build).parameters if name in given}
+
+
+def _cast(columns: Sequence[Column]) -> list[pl.Expr]:
+    return [pl.col(column.name).cast(dtype(column.type)) for column in columns]
+
+
+def _no_rows(table: Table) -> pl.DataFrame:
+    return pl.DataFrame(schema=schema_of(table.columns))
