@@ -32,7 +32,7 @@ Audit = Callable[[Table, Sequence[pl.DataFrame], str], None]
 #: Days one task of a day-partitioned table builds at once; results do not depend on it.
 DAYS_A_PIECE = 7
 
-_FATE = ("_fate", "_rule", "_reason")
+_BROKEN = "the value is not what the column's declaration admits"
 _ENVELOPE = ("_source", "_stream", "_hash", "_row")
 
 
@@ -58,7 +58,10 @@ def build(house: House, table: Table, window: Window, *, run_id: str, audit: Aud
     pieces = _subject(house, table, window) if table.is_subject else [_derived(house, table, window)]
     days = _days(house, table, window) if table.partition is Partition.DAY else None
     rows = pl.concat([piece.rows for piece in pieces]) if pieces else _no_rows(table)
-    counts = {fate: sum(piece.counts.get(fate, 0) for piece in pieces) for fate in ("quarantined", "deduplicated", "filtered", "derived")}
+    counts = {
+        fate: sum(piece.counts.get(fate, 0) for piece in pieces)
+        for fate in ("quarantined", "deduplicated", "filtered", "derived")
+    }
     report = Report(
         table=table.full_name,
         window=window.key,
@@ -81,7 +84,15 @@ def _finished(report: Report, version: int | None, written: bool, seconds: float
     return replace(report, version=version, written=written, seconds=seconds)
 
 
-def _publish(house: House, table: Table, rows: pl.DataFrame, *, days: Sequence[date] | None, load_id: str, volatile: tuple[str, ...] = ()) -> Any:
+def _publish(
+    house: House,
+    table: Table,
+    rows: pl.DataFrame,
+    *,
+    days: Sequence[date] | None,
+    load_id: str,
+    volatile: tuple[str, ...] = (),
+) -> Any:
     if table.partition is Partition.DAY and days is None:
         days = sorted({*house.lake.days(table), *rows["day"].unique().to_list()})
     staged = house.lake.stage(table, rows, days=days, volatile=volatile)
@@ -137,16 +148,21 @@ def _records(house: House, table: Table, feds: Sequence[Fed], days: Sequence[dat
 
 
 def _accounted(
-    table: Table, records: pl.DataFrame, inputs: Mapping[str, pl.LazyFrame], offered: Mapping[str, Any], *, keep: Sequence[date] | None
+    table: Table,
+    records: pl.DataFrame,
+    inputs: Mapping[str, pl.LazyFrame],
+    offered: Mapping[str, Any],
+    *,
+    keep: Sequence[date] | None,
 ) -> _Piece:
     """Build, hold back what breaks the declaration, and count every row's fate."""
     rows_in = records.height if keep is None else records.filter(pl.col("day").is_in(keep)).height
     assert table.build is not None
     built: pl.LazyFrame = table.build(records.lazy(), **_wanted(table, {**inputs, **offered}))
-    judged = hold_back(built.collect(), table)
-    if keep is not None:
-        judged = judged.filter(pl.col("day").is_in(keep))
+    frame = built.collect() if keep is None else built.filter(pl.col("day").is_in(keep)).collect()
+    judged = hold_back(frame, table)
     counts = dict(judged.group_by("_fate").len().iter_rows())
+    counts["derived"] = frame.filter(pl.col("_fate") == "derived").height
     out = judged.filter(pl.col("_fate").is_in(["out", "derived"]))
     rejected = judged.filter(pl.col("_fate") == "quarantined").select(*_ENVELOPE, "_rule", "_reason", "day")
     return _Piece(out.select(_cast(table.columns)), rejected, counts, rows_in)
@@ -158,19 +174,16 @@ def hold_back(built: pl.DataFrame, table: Table) -> pl.DataFrame:
     The first rule in column order is the one named. Of rows with one key the first in the frame's order stays.
     """
     going = pl.col("_fate").is_in(["out", "derived"])
-    rule = pl.coalesce(*[pl.when(broken).then(pl.lit(f"{column}.{what}")) for column, what, broken in _rules(table)], pl.lit(None, pl.String))
-    marked = built.with_columns(pl.when(going).then(rule).alias("_broken"))
-    marked = marked.with_columns(
-        pl.when(pl.col("_broken").is_null() & going & ~pl.struct(table.key).is_first_distinct().over("_fate", pl.col("_broken").is_null()))
-        .then(pl.lit("key.repeated"))
-        .otherwise(pl.col("_broken"))
-        .alias("_broken")
-    )
-    broken = pl.col("_broken").is_not_null()
-    return marked.with_columns(
-        pl.when(broken & (pl.col("_fate") == "derived")).then(pl.lit("quarantined")).when(broken).then(pl.lit("quarantined")).otherwise("_fate").alias("_fate"),
-        pl.when(broken).then("_broken").otherwise("_rule").alias("_rule"),
-        pl.when(broken).then(pl.lit("the value is not what the column's declaration admits")).otherwise("_reason").alias("_reason"),
+    broken = [pl.when(going & breaks).then(pl.lit(f"{column}.{what}")) for column, what, breaks in _rules(table)]
+    ruled = built.with_columns(pl.coalesce(*broken, pl.lit(None, pl.String)).alias("_broken"))
+    whole = going & pl.col("_broken").is_null()
+    repeated = whole & (pl.int_range(pl.len()).over(*table.key, whole) > 0)
+    ruled = ruled.with_columns(pl.when(repeated).then(pl.lit("key.repeated")).otherwise("_broken").alias("_broken"))
+    is_broken = pl.col("_broken").is_not_null()
+    return ruled.with_columns(
+        pl.when(is_broken).then(pl.lit("quarantined")).otherwise("_fate").alias("_fate"),
+        pl.when(is_broken).then("_broken").otherwise("_rule").alias("_rule"),
+        pl.when(is_broken).then(pl.lit(_BROKEN)).otherwise("_reason").alias("_reason"),
     ).drop("_broken")
 
 
@@ -237,7 +250,9 @@ def _inputs(house: House, table: Table) -> dict[str, pl.LazyFrame]:
 
 def with_customer(frame: pl.LazyFrame, identity_map: pl.LazyFrame) -> pl.LazyFrame:
     """`frame` with the customer its node belongs to now; null where the row names nobody."""
-    now = identity_map.filter(pl.col("known_to").is_null() & pl.col("valid_to").is_null()).select("node_id", "customer_id")
+    now = identity_map.filter(pl.col("known_to").is_null() & pl.col("valid_to").is_null()).select(
+        "node_id", "customer_id"
+    )
     return frame.join(now, on="node_id", how="left")
 
 

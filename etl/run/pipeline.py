@@ -1,0 +1,107 @@
+"""The whole day in one process: every source, then every table in order, then publish.
+
+A failure stops what depends on it and nothing else; it ends as an `Outcome` with its one line, never as silence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from enum import Enum
+
+from etl.errors import C360Error
+from etl.model import Window
+from etl.run.house import House
+from etl.run.publish import publish
+from etl.run.report import Report
+from etl.run.tasks import build_table, ingest_stream
+
+
+class State(Enum):
+    """How a step ended."""
+
+    DONE = "done"
+    FAILED = "failed"
+    STOPPED = "stopped"  # something it depends on failed
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One step: `step` is the table's full name; `why` one line for a failed or stopped one."""
+
+    step: str
+    window: str
+    state: State
+    report: Report | None = None
+    why: str = ""
+
+
+def history_and_days(first: date, last: date, *, daily: int = 3) -> tuple[Window, ...]:
+    """One initial load over the history, then the last `daily` days, each a run of its own."""
+    split = last - timedelta(days=daily)
+    if split < first:
+        return (Window.of_days(first, last),)
+    days = [Window.of_day(split + timedelta(days=ahead)) for ahead in range(1, daily + 1)]
+    return (Window.of_days(first, split), *days)
+
+
+def steps(house: House) -> list[tuple[str, tuple[str, ...]]]:
+    """(table, what it is built from), in an order that works: bronze, then silver and gold."""
+    return [
+        *((name, ()) for name in house.catalog.bronze),
+        *((t.full_name, house.catalog.inputs(t)) for t in house.catalog.tables),
+    ]
+
+
+def run(
+    house: House,
+    windows: Sequence[Window],
+    *,
+    run_id: str,
+    only_sources: Sequence[str] | None = None,
+    progress: Callable[[Outcome], None] = lambda _: None,
+) -> list[Outcome]:
+    """Every step of every window, in order, then one publish; `progress` hears of each as it ends.
+
+    `only_sources` pulls just those sources; the tables are built all the same, from everything that is there.
+    """
+    outcomes: list[Outcome] = []
+    for window in windows:
+        for outcome in _one_window(house, window, run_id=run_id, only_sources=only_sources):
+            outcomes.append(outcome)
+            progress(outcome)
+    outcome = _attempt("publish", windows[-1].key, lambda: _published(house))
+    progress(outcome)
+    return [*outcomes, outcome]
+
+
+def _one_window(house: House, window: Window, *, run_id: str, only_sources: Sequence[str] | None) -> Iterator[Outcome]:
+    broken: set[str] = set()
+    for name, inputs in steps(house):
+        lost = [each for each in inputs if each in broken]
+        if lost:
+            outcome = Outcome(name, window.key, State.STOPPED, why=f"waits for {', '.join(lost)}")
+        elif name in house.catalog.bronze:
+            source, stream, _ = house.catalog.bronze[name]
+            if only_sources is not None and source.name not in only_sources:
+                continue
+            outcome = _attempt(
+                name, window.key, lambda s=source.name, t=stream.name: ingest_stream(house, s, t, window, run_id=run_id)
+            )
+        else:
+            outcome = _attempt(name, window.key, lambda n=name: build_table(house, n, window, run_id=run_id))
+        if outcome.state is not State.DONE:
+            broken.add(name)
+        yield outcome
+
+
+def _attempt(step: str, window: str, act: Callable[[], Report | None]) -> Outcome:
+    try:
+        return Outcome(step, window, State.DONE, act())
+    except C360Error as error:
+        return Outcome(step, window, State.FAILED, why=str(error))
+
+
+def _published(house: House) -> None:
+    publish(house)
