@@ -10,8 +10,8 @@ C360Error                  exit 2   the user's to mend; printed without a traceb
 |   |-- SourceRefused      wrong credentials, missing scope, unknown account
 |   `-- QuotaExhausted     not before `until`; give the slot back and come again
 |-- SchemaError            rows that do not fit their table; nothing was written
-|-- QualityError           a critical expectation failed; the old version stays visible
-|-- ConservationError      rows in are not rows out plus every named loss
+|-- QualityError  (exit 1) a critical expectation failed; the old version stays visible
+|-- ConservationError (1)  rows in are not rows out plus every named loss
 `-- LakeError              the storage itself
     |-- LakeTooNew         written by a newer version of this program
     |-- LakeFull           no space left; nothing half-written
@@ -73,9 +73,13 @@ class SchemaError(C360Error):
 class QualityError(C360Error):
     """A critical expectation failed; the version readers see is still the old one."""
 
+    exit_code = 1
+
 
 class ConservationError(C360Error):
     """Rows in are not rows out plus every named loss; names the step that does not balance."""
+
+    exit_code = 1
 
 
 class LakeError(C360Error):

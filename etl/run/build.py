@@ -10,7 +10,7 @@ import inspect
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import polars as pl
@@ -19,7 +19,7 @@ from etl.bronze.tables import INGEST_LOG
 from etl.catalog import Fed, quarantine_of
 from etl.compute import over
 from etl.errors import ConservationError
-from etl.model import Column, Layer, Partition, Table, Window
+from etl.model import Column, Partition, Table, Window
 from etl.model.frames import dtype, schema_of
 from etl.run.house import House
 from etl.run.report import Report

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date, timedelta
 
 from etl.errors import SourceUnreachable
-from etl.settings import Settings, SourceSettings
+from etl.settings import Settings, SourceSettings, load_settings
 
 PORT_FILE = "demo/server.url"
 
@@ -18,16 +20,22 @@ def last_day(settings: Settings) -> date:
 
 
 @contextmanager
-def demo_company(settings: Settings, *, port: int = 0) -> Iterator[Mapping[str, SourceSettings]]:
+def demo_company(settings: Settings) -> Iterator[Mapping[str, SourceSettings]]:
     """The company, prepared once and served on 127.0.0.1 while the block runs; gives how each source is reached."""
+    with _served(settings) as base_url:
+        yield _reached(settings, base_url)
+
+
+@contextmanager
+def _served(settings: Settings) -> Iterator[str]:
     from etl.demo.files import prepare
-    from etl.demo.server import serve, sources_config
+    from etl.demo.server import serve
 
     size = settings.demo
     files = prepare(settings.home, people=size.people, days=size.days, seed=size.seed, first_day=size.first_day)
-    server = serve(files.company, port=port)
+    server = serve(files.company)
     try:
-        yield _reached(sources_config(server.base_url, files.root))
+        yield server.base_url
     finally:
         server.stop()
 
@@ -37,18 +45,36 @@ def reached_by_airflow(settings: Settings) -> Mapping[str, SourceSettings]:
 
     Raises: SourceUnreachable when no server was started.
     """
-    from etl.demo.server import sources_config
-
     url = settings.home / PORT_FILE
     if not url.is_file():
         raise SourceUnreachable("the demo company's server is not running; start it with: c360 airflow start")
-    return _reached(sources_config(url.read_text(encoding="utf-8").strip(), settings.home / "demo" / "files"))
+    return _reached(settings, url.read_text(encoding="utf-8").strip())
 
 
-def _reached(config: Mapping[str, Mapping[str, str]]) -> dict[str, SourceSettings]:
+def _reached(settings: Settings, base_url: str) -> dict[str, SourceSettings]:
+    from etl.demo.server import sources_config
+
+    config = sources_config(base_url, settings.home / "demo" / "files")
     return {
         name: SourceSettings(
             base_url=values["base_url"], secret=values.get("secret", ""), account=values.get("account", "")
         )
         for name, values in config.items()
     }
+
+
+def serve_until_stopped(settings: Settings) -> None:
+    """Serve the demo in the foreground, its address in the state folder, until SIGTERM. Airflow's companion."""
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    with _served(settings) as base_url:
+        url = settings.home / PORT_FILE
+        aside = url.with_suffix(".new")
+        aside.write_text(base_url, encoding="utf-8")
+        aside.replace(url)
+        stop.wait()
+        url.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    serve_until_stopped(load_settings())

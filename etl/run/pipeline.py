@@ -5,17 +5,18 @@ A failure stops what depends on it and nothing else; it ends as an `Outcome` wit
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from enum import Enum
 
-from etl.errors import C360Error
+from etl.errors import C360Error, LakeFull
 from etl.model import Window
 from etl.run.house import House
 from etl.run.publish import publish
 from etl.run.report import Report
-from etl.run.tasks import build_table, ingest_stream
+from etl.run.steps import build_table, ingest_stream
 
 
 class State(Enum):
@@ -35,6 +36,7 @@ class Outcome:
     state: State
     report: Report | None = None
     why: str = ""
+    exit_code: int = 0
 
 
 def history_and_days(first: date, last: date, *, daily: int = 3) -> tuple[Window, ...]:
@@ -100,7 +102,12 @@ def _attempt(step: str, window: str, act: Callable[[], Report | None]) -> Outcom
     try:
         return Outcome(step, window, State.DONE, act())
     except C360Error as error:
-        return Outcome(step, window, State.FAILED, why=str(error))
+        return Outcome(step, window, State.FAILED, why=str(error), exit_code=error.exit_code)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        full = LakeFull(f"{step}: no space left on the device; free some and run again, nothing was half-written")
+        return Outcome(step, window, State.FAILED, why=str(full), exit_code=full.exit_code)
 
 
 def _published(house: House) -> None:

@@ -1,0 +1,352 @@
+"""The command `c360`. Every subcommand is a few lines that call `etl.run`; errors are one line and an exit code.
+
+Exit codes: 0 all done; 1 a quality gate or the conservation check kept an old version; 2 something only you can
+mend (a name, a setting, a window, a source, the disk); 70 a defect of this program.
+"""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from etl import __version__
+from etl.errors import C360Error, WindowRefused
+from etl.model import Window
+from etl.settings import load_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from etl.run.pipeline import Outcome
+    from etl.settings import Settings, SourceSettings
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="""Customer 360 Lakehouse: one customer out of CRM, web, social, email, shop, ads and devices.
+
+Start with [bold]c360 run[/bold]: it takes the demo company (or yours, see lakehouse.toml) from its sources
+to a customer 360. Then ask it: [bold]c360 sql "select count(*) from gold.customer_360"[/bold].
+With Airflow, schedules and a UI: [bold]c360 airflow run[/bold].""",
+)
+airflow_app = typer.Typer(no_args_is_help=True, help="Airflow: start it, run through it, stop it.")
+app.add_typer(airflow_app, name="airflow", rich_help_panel="Schedule")
+
+_console = Console()
+
+_From = Annotated[str, typer.Option("--from", metavar="DAY", help="First day, e.g. 2026-01-28.")]
+_To = Annotated[str, typer.Option("--to", metavar="DAY", help="Last day, included. Default: the first day.")]
+
+
+@app.command(rich_help_panel="Run")
+def run(
+    first: _From = "",
+    last: _To = "",
+    source: Annotated[list[str] | None, typer.Option(help="Pull only this source; may be given again.")] = None,
+) -> None:
+    """Pull every source, build every table, publish the SQL catalogue: the whole day, in this process.
+
+    Without days: the history as one load, then the last three days one by one. Safe to run again.
+    """
+    from etl.run.demo import demo_company
+
+    settings = load_settings()
+    windows = _windows(settings, first, last)
+    if settings.is_demo:
+        with _console.status("Preparing the demo company"):
+            context = demo_company(settings)
+            reached = context.__enter__()
+        try:
+            _run(settings, windows, reached, source)
+        finally:
+            context.__exit__(None, None, None)
+    else:
+        _run(settings, windows, None, source)
+
+
+@app.command(rich_help_panel="Run")
+def backfill(
+    source: Annotated[str, typer.Argument(help="A source's name; see c360 sources.")],
+    first: _From,
+    last: _To = "",
+) -> None:
+    """Pull one source again for some days, and rebuild what depends on it; the same function as every run."""
+    run(first=first, last=last, source=[source])
+
+
+@app.command(rich_help_panel="Ask")
+def sql(
+    query: Annotated[str, typer.Argument(help='E.g. "select * from gold.campaigns limit 5".')],
+    limit: Annotated[int, typer.Option(help="Show at most this many rows.")] = 200,
+    timeout: Annotated[float, typer.Option(help="Give up after this many seconds.")] = 60.0,
+) -> None:
+    """Ask the published tables: read-only SQL over silver and gold."""
+    from etl.run.show import show_rows
+    from etl.serve.query import run_sql
+
+    settings = load_settings()
+    columns, rows = run_sql(settings.catalogue_path, query, timeout_s=timeout, max_rows=limit)
+    show_rows(_console, columns, rows)
+
+
+@app.command(rich_help_panel="Ask")
+def tables(name: Annotated[str, typer.Argument(help="One table's columns; without, all tables.")] = "") -> None:
+    """List the tables in the order they are built, or one table's columns with their meaning."""
+    from etl.run.house import open_house
+    from etl.run.show import show_rows
+
+    house = open_house(load_settings())
+    if name:
+        table = house.catalog.table(name)
+        _console.print(f"{table.full_name}: {table.description}\n{table.grain}; key {', '.join(table.key)}")
+        show_rows(
+            _console,
+            ("column", "type", "privacy", "meaning"),
+            [(c.name, c.type.value, c.privacy.value, c.meaning) for c in table.columns],
+        )
+        return
+    show_rows(
+        _console,
+        ("table", "grain", "built from"),
+        [(t.full_name, t.grain, ", ".join(house.catalog.inputs(t))) for t in house.catalog.tables],
+    )
+
+
+@app.command(rich_help_panel="Look after")
+def sources() -> None:
+    """List the active sources and streams, what each feeds, and the windows already landed."""
+    from etl.run.house import open_house
+    from etl.run.show import show_rows
+    from etl.run.upkeep import landed
+
+    house = open_house(load_settings())
+    seen = landed(house)
+    show_rows(
+        _console,
+        ("source", "stream", "kind", "feeds", "landed from", "to", "missing days", "rows"),
+        [
+            (
+                s.name,
+                t.name,
+                t.kind.value,
+                ", ".join(dict.fromkeys(feed.subject for feed in t.feeds)),
+                *seen[s.name, t.name],
+            )
+            for s in house.catalog.sources
+            for t in s.streams
+        ],
+    )
+
+
+@app.command(rich_help_panel="Look after")
+def status() -> None:
+    """Show every table's visible version, rows and bytes."""
+    from etl.run.house import open_house
+    from etl.run.show import show_rows
+    from etl.run.upkeep import standing
+
+    show_rows(_console, ("table", "version", "rows", "files", "MB"), standing(open_house(load_settings())))
+
+
+@app.command(rich_help_panel="Look after")
+def quarantine(
+    table: Annotated[str, typer.Argument(help="One table's rows, by rule; without, all tables.")] = "",
+) -> None:
+    """Count the rows turned away, by table, source and rule; the rows themselves stand in quarantine.<table>."""
+    from etl.run.house import open_house
+    from etl.run.show import show_rows
+    from etl.run.upkeep import turned_away
+
+    house = open_house(load_settings())
+    only = house.catalog.table(table) if table else None
+    show_rows(
+        _console, ("table", "source", "stream", "rule", "rows", "first day", "last day"), turned_away(house, only)
+    )
+
+
+@app.command(rich_help_panel="Look after")
+def fsck() -> None:
+    """Compare every table with its ledger, byte by byte. Exit code 2 when something is damaged."""
+    from etl.errors import LakeDamaged
+    from etl.lake import Lake
+    from etl.run.show import show_rows
+
+    findings = Lake(load_settings().lake_path).fsck()
+    if findings:
+        show_rows(
+            _console,
+            ("table", "severity", "file", "what", "way out"),
+            [(each.table, each.severity, each.file, each.what, each.way_out) for each in findings],
+        )
+    damaged = [each for each in findings if each.severity == "damage"]
+    if damaged:
+        raise LakeDamaged(f"{len(damaged)} places of the lake are not what its ledger says; see the list above")
+    _console.print("The lake is what its ledger says.")
+
+
+@app.command(rich_help_panel="Look after")
+def dictionary(folder: Annotated[str, typer.Argument(help="Where the pages go.")] = "docs/tables") -> None:
+    """Write the data dictionary: one Markdown page per table, from the declarations."""
+    from pathlib import Path
+
+    from etl.catalog import load_catalog
+    from etl.serve.dictionary import dictionary as pages
+
+    target = Path(folder)
+    target.mkdir(parents=True, exist_ok=True)
+    catalog = load_catalog()
+    for name, text in pages(catalog.tables).items():
+        (target / f"{name}.md").write_text(text, encoding="utf-8")
+    _console.print(f"{len(catalog.tables)} pages in {folder}")
+
+
+# --- Airflow ---------------------------------------------------------------------------------------------------------
+
+
+@airflow_app.command("run")
+def airflow_run(first: _From = "", last: _To = "") -> None:
+    """Start Airflow if it is not running, and run the same pipeline through it; leave its UI running."""
+    from etl.run import airflow, show
+    from etl.run.house import open_house
+    from etl.run.manifest import write_manifest
+
+    settings = load_settings()
+    windows = _windows(settings, first, last)
+    running = _start_airflow(settings)
+    house = open_house(settings)
+    write_manifest(house)
+    total = len(windows) * airflow.steps_per_window(settings) + 1
+    with show.progress_of(_console, total, "Running through Airflow") as ended:
+        outcomes = airflow.run_through_airflow(settings, windows, progress=lambda outcome: ended(outcome.step))
+    _show(settings, outcomes)
+    _console.print(f"\nAirflow's UI: {running.url}   user: {running.user}   password: {running.password}")
+    _console.print("It keeps running; stop it with: make stop (or c360 airflow stop)")
+    _exit(outcomes)
+
+
+@airflow_app.command("start")
+def airflow_start() -> None:
+    """Start Airflow (and the demo company's server, if that is your company) in the background."""
+    running = _start_airflow(load_settings())
+    _console.print(f"Airflow's UI: {running.url}   user: {running.user}   password: {running.password}")
+
+
+@airflow_app.command("stop")
+def airflow_stop() -> None:
+    """Stop everything `start` started."""
+    from etl.run import airflow
+
+    stopped = airflow.stop(load_settings())
+    _console.print("Airflow is stopped." if stopped else "Airflow was not running.")
+
+
+@airflow_app.command("status")
+def airflow_status() -> None:
+    """Say what is running, and where."""
+    from etl.run import airflow
+    from etl.run.show import show_rows
+
+    show_rows(_console, ("component", "state", "pid"), airflow.status(load_settings()))
+
+
+@airflow_app.command(
+    "cli", context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+)
+def airflow_cli(context: typer.Context) -> None:
+    """Airflow's own command with our environment, e.g. c360 airflow cli backfill create --dag-id ingest_ga4 ..."""
+    from etl.run import airflow
+
+    raise typer.Exit(airflow.airflow_command(load_settings(), context.args))
+
+
+# --- shared by the commands ---------------------------------------------------------------------------------------
+
+
+def _start_airflow(settings: Settings):  # type: ignore[no-untyped-def]
+    from etl.run import airflow
+
+    with _console.status("Starting Airflow") as status:
+        return airflow.start(settings, progress=status.update)
+
+
+def _windows(settings: Settings, first: str, last: str) -> tuple[Window, ...]:
+    from etl.run.demo import last_day
+    from etl.run.pipeline import history_and_days
+
+    if first:
+        return (Window.parse(f"{first}--{last or first}"),)
+    if last:
+        raise WindowRefused(f"--to {last} without --from; give the first day too")
+    end = last_day(settings) if settings.is_demo else settings.last_day or _yesterday()
+    return history_and_days(settings.first_day, end)
+
+
+def _yesterday() -> date:
+    return datetime.now(UTC).date() - timedelta(days=1)
+
+
+def _run(
+    settings: Settings,
+    windows: tuple[Window, ...],
+    reached: Mapping[str, SourceSettings] | None,
+    only: list[str] | None,
+) -> None:
+    from etl.run import pipeline, show
+    from etl.run.house import open_house
+
+    house = open_house(settings, reached)
+    for name in only or ():
+        house.catalog.source(name)
+    total = len(windows) * len(pipeline.steps(house)) + 1
+    run_id = f"c360-{datetime.now(UTC):%Y%m%dT%H%M%S}"
+    with show.progress_of(_console, total, "Running") as ended:
+        outcomes = pipeline.run(
+            house, windows, run_id=run_id, only_sources=only, progress=lambda outcome: ended(outcome.step)
+        )
+    _show(settings, outcomes)
+    _exit(outcomes)
+
+
+def _show(settings: Settings, outcomes: list[Outcome]) -> None:
+    from etl.model import Partition
+    from etl.run import show
+    from etl.run.house import open_house
+    from etl.serve.query import run_sql
+
+    catalog = open_house(settings).catalog
+    by_day = {table.full_name for table in catalog.tables if table.partition is Partition.DAY}
+    show.show_outcomes(_console, outcomes, by_day=frozenset({*by_day, *catalog.bronze}))
+    if settings.catalogue_path.is_file():
+        for title, query in show.EXAMPLES:
+            show.show_rows(_console, *run_sql(settings.catalogue_path, query, timeout_s=30, max_rows=5), title=title)
+
+
+def _exit(outcomes: list[Outcome]) -> None:
+    worst = max((outcome.exit_code for outcome in outcomes), default=0)
+    if worst:
+        raise typer.Exit(worst)
+
+
+@app.command(rich_help_panel="Look after")
+def version() -> None:
+    """Say which version this is."""
+    _console.print(f"c360 {__version__}")
+
+
+def main() -> None:
+    """Run the command; an error the user can mend is one line on stderr."""
+    try:
+        app()
+    except C360Error as error:
+        Console(stderr=True).print(f"c360: {error}", style="red", soft_wrap=True, markup=False, highlight=False)
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()
