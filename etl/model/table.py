@@ -67,7 +67,8 @@ class Table:
     beside it, joined from `silver.identity_map` by the runner and by the SQL views: settled once, never stale.
 
     `conserves` names the input whose rows must be accounted for; `weight` the column that says how many of
-    them one output row stands for (None: one). `dedupe_days` is how far back an event's twin may stand.
+    them one output row stands for (None: one). `leaves_out` is a true-or-false column of that input and the name of
+    the rule: rows where it is true count as filtered. `dedupe_days` is how far back an event's twin may stand.
     """
 
     layer: Layer
@@ -83,6 +84,7 @@ class Table:
     carries_customer: bool = False
     conserves: str | None = None
     weight: str | None = None
+    leaves_out: tuple[str, str] | None = None
     dedupe_days: int = 0
     checks: tuple[Check, ...] = ()
     owner: str = "data-engineering"
@@ -100,6 +102,8 @@ class Table:
             raise DeclarationError(f"{self.full_name}: key columns not among its columns: {', '.join(missing)}")
         if self.weight is not None and self.weight not in names:
             raise DeclarationError(f"{self.full_name}: weight {self.weight!r} is not among its columns")
+        if self.leaves_out is not None and self.conserves is None:
+            raise DeclarationError(f"{self.full_name}: leaves_out says what of `conserves` is filtered; name it")
         object.__setattr__(self, "_names", frozenset(names))
 
     @property
