@@ -132,6 +132,7 @@ record_count = Column(
 )
 source_count = Column("source_count", _I, "systems that know this customer", unit="systems", minimum=0)
 first_seen_at = Column("first_seen_at", _T, "earliest trace of the customer in any source")
+sources = Column("sources", _L, "systems that say so, in alphabetical order")
 
 # --- consent ----------------------------------------------------------------------------------------------------------
 consent_id = Column("consent_id", _S, "one consent decision")
@@ -278,10 +279,10 @@ metric = Column("metric", _S, "what the device measured")
 metric_value = Column("metric_value", _F, "the reading, in the metric's own unit")
 
 # --- the ledger of identity -------------------------------------------------------------------------------------------
-edge_kind = Column("edge_kind", _S, "kind of identifier that makes the edge", allowed=(
+edge_kind = Column("edge_kind", _S, "kind of identifier that makes the edge; null: the node by itself", allowed=(
     "email", "phone", "login", "card", "cookie", "device", "handle"))  # fmt: skip
-left_node_id = node_id.named("left_node_id", "the record or the stronger identifier")
-right_node_id = node_id.named("right_node_id", "the identifier")
+left_node_id = node_id.named("left_node_id", "the record or the surer identifier")
+right_node_id = node_id.named("right_node_id", "the identifier; the node itself where the row only says it was seen")
 edge_count = Column("edge_count", _I, "times seen together", unit="rows", minimum=1)
 first_at = Column("first_at", _T, "first time seen together")
 last_at = Column("last_at", _T, "last time seen together")
@@ -291,7 +292,8 @@ edge_state = Column(
     "what became of the edge",
     allowed=("used", "denied", "capped", "ambiguous", "conflict", "vetoed"),
 )
-node_kind = Column("node_kind", _S, "record, or the kind of identifier")
+node_kind = Column("node_kind", _S, "record, or the kind of identifier", allowed=(
+    "record", "card", "login", "email", "phone", "handle", "cookie", "device", "unknown"))  # fmt: skip
 valid_from = Column("valid_from", _T, "from when on it held in the world")
 valid_to = Column("valid_to", _T, "until when it held; null: still")
 known_from = Column("known_from", _T, "as of which build (end of its window) it was known")
@@ -305,3 +307,161 @@ other_customer_id = Column(
     privacy=_PSEUDONYM,
 )
 node_count = Column("node_count", _I, "nodes moved by the change", unit="nodes", minimum=0)
+
+# --- gold: the customer and the campaign at a glance ------------------------------------------------------------------
+as_of_date = Column("as_of_date", _D, "last day counted; 30 and 90 day windows end with it")
+last_seen_at = Column(
+    "last_seen_at",
+    _T,
+    "last time the customer did something: visited, ordered, opened, clicked, posted, redeemed, used a device",
+)
+order_count = Column("order_count", _I, "paid orders, later refunded ones included", unit="orders", minimum=0)
+order_30d_count = Column("order_30d_count", _I, "paid orders of the last 30 days", unit="orders", minimum=0)
+order_90d_count = Column("order_90d_count", _I, "paid orders of the last 90 days", unit="orders", minimum=0)
+refunded_order_count = Column(
+    "refunded_order_count", _I, "paid orders refunded in whole or in part", unit="orders", minimum=0
+)
+cancelled_order_count = Column("cancelled_order_count", _I, "orders cancelled before payment", unit="orders", minimum=0)
+coupon_order_count = Column("coupon_order_count", _I, "paid orders with a coupon", unit="orders", minimum=0)
+first_order_date = Column("first_order_date", _D, "UTC day of the first paid order")
+last_order_date = Column("last_order_date", _D, "UTC day of the last paid order")
+recency_days = Column(
+    "recency_days",
+    _I,
+    "days from the last paid order to `as_of_date`; 0 on the day of the order",
+    unit="days",
+    minimum=0,
+)
+tenure_days = Column(
+    "tenure_days", _I, "days from the first paid order to `as_of_date`", unit="days", minimum=0
+)
+days_between_orders = Column(
+    "days_between_orders",
+    _F,
+    "mean days from one paid order to the next; null with fewer than two",
+    unit="days",
+    minimum=0,
+)
+total_revenue_amount = revenue_amount.named(
+    "revenue_amount", "revenue of all paid orders, refunds deducted, in the reporting currency"
+)
+revenue_30d_amount = revenue_amount.named(
+    "revenue_30d_amount", "revenue of the paid orders of the last 30 days, in the reporting currency"
+)
+revenue_90d_amount = revenue_amount.named(
+    "revenue_90d_amount", "revenue of the paid orders of the last 90 days, in the reporting currency"
+)
+monetary_amount = revenue_amount.named(
+    "monetary_amount", "mean revenue of a paid order, refunds deducted, in the reporting currency"
+)
+total_refund_amount = Column(
+    "refund_amount", _A, "given back on paid orders, in the reporting currency, as a positive number", minimum=0
+)
+total_discount_amount = Column(
+    "discount_amount", _A, "discounts on paid orders, in the reporting currency, as a positive number"
+)
+currency_count = Column("currency_count", _I, "currencies paid in", unit="currencies", minimum=0)
+item_count = Column("item_count", _F, "pieces bought in paid orders, returned ones deducted", unit="pieces")
+product_count = Column("product_count", _I, "different products in paid orders", unit="products", minimum=0)
+category_count = Column("category_count", _I, "different categories in paid orders", unit="categories", minimum=0)
+top_category = Column("top_category", _S, "category most was spent on; the first by name where two are level")
+session_count = Column("session_count", _I, "sessions", unit="sessions", minimum=0)
+session_30d_count = Column("session_30d_count", _I, "sessions of the last 30 days", unit="sessions", minimum=0)
+session_90d_count = Column("session_90d_count", _I, "sessions of the last 90 days", unit="sessions", minimum=0)
+first_session_date = Column("first_session_date", _D, "UTC day of the first session")
+last_session_date = Column("last_session_date", _D, "UTC day of the last session")
+web_event_count = Column("web_event_count", _I, "web events in the sessions", unit="events", minimum=0)
+page_views_per_session = Column(
+    "page_views_per_session", _F, "mean page views of a session", unit="page views", minimum=0
+)
+first_channel = channel.named("first_channel", "first touch: channel of the first session")
+last_channel = channel.named("last_channel", "last touch: channel of the last session")
+channel_count = Column("channel_count", _I, "different channels sessions came from", unit="channels", minimum=0)
+first_campaign = utm_campaign.named("first_campaign", "campaign tag of the first session that has one")
+last_campaign = utm_campaign.named("last_campaign", "campaign tag of the last session that has one")
+main_device_type = device_type.named("main_device_type", "device type of most sessions; the first by name when level")
+device_types = Column("device_types", _L, "device types used, by name")
+email_sent_count = Column("email_sent_count", _I, "e-mails sent", unit="e-mails", minimum=0)
+email_delivered_count = Column("email_delivered_count", _I, "e-mails delivered", unit="e-mails", minimum=0)
+email_opened_count = Column("email_opened_count", _I, "openings, repeated ones included", unit="openings", minimum=0)
+email_clicked_count = Column("email_clicked_count", _I, "clicks, repeated ones included", unit="clicks", minimum=0)
+email_bounced_count = Column("email_bounced_count", _I, "e-mails bounced", unit="e-mails", minimum=0)
+email_unsubscribed_count = Column(
+    "email_unsubscribed_count", _I, "unsubscriptions", unit="unsubscriptions", minimum=0
+)
+email_opened_30d_count = Column(
+    "email_opened_30d_count", _I, "openings of the last 30 days", unit="openings", minimum=0
+)
+email_opened_90d_count = Column(
+    "email_opened_90d_count", _I, "openings of the last 90 days", unit="openings", minimum=0
+)
+email_clicked_30d_count = Column("email_clicked_30d_count", _I, "clicks of the last 30 days", unit="clicks", minimum=0)
+email_clicked_90d_count = Column("email_clicked_90d_count", _I, "clicks of the last 90 days", unit="clicks", minimum=0)
+email_open_pct = Column(
+    "email_open_pct",
+    _F,
+    "share of delivered e-mails opened at least once; a person gets one e-mail of a campaign; null when none arrived",
+    unit="%",
+    minimum=0,
+    maximum=100,
+)
+email_click_pct = Column(
+    "email_click_pct",
+    _F,
+    "share of delivered e-mails clicked at least once; a person gets one e-mail of a campaign; null when none arrived",
+    unit="%",
+    minimum=0,
+    maximum=100,
+)
+last_email_opened_at = Column("last_email_opened_at", _T, "last opening of an e-mail")
+is_email_reachable = Column(
+    "is_email_reachable",
+    _B,
+    "true when there is an address, consent to e-mail marketing holds, nothing was unsubscribed or complained of "
+    "since, and the mailbox has not bounced since its last sign of life",
+)
+post_count = Column("post_count", _I, "posts", unit="posts", minimum=0)
+post_like_count = Column("post_like_count", _I, "likes of the customer's posts", unit="likes", minimum=0)
+last_posted_at = Column("last_posted_at", _T, "last post")
+targeted_count = Column("targeted_count", _I, "times targeted by a campaign", unit="contacts", minimum=0)
+exposed_count = Column("exposed_count", _I, "times exposed to a campaign or experiment", unit="contacts", minimum=0)
+redeemed_count = Column("redeemed_count", _I, "coupons redeemed", unit="redemptions", minimum=0)
+device_reading_count = Column("device_reading_count", _I, "readings of devices", unit="readings", minimum=0)
+last_device_at = Column("last_device_at", _T, "last reading of a device")
+has_email = Column("has_email", _B, "true when an e-mail address is known")
+has_phone = Column("has_phone", _B, "true when a telephone number is known")
+has_consent_email_marketing = Column(
+    "has_consent_email_marketing", _B, "latest decision on e-mail marketing; null: never asked"
+)
+has_consent_sms_marketing = Column(
+    "has_consent_sms_marketing", _B, "latest decision on SMS marketing; null: never asked"
+)
+has_consent_analytics = Column("has_consent_analytics", _B, "latest decision on analytics; null: never asked")
+has_consent_personalisation = Column(
+    "has_consent_personalisation", _B, "latest decision on personalisation; null: never asked"
+)
+has_consent_ads = Column("has_consent_ads", _B, "latest decision on advertising; null: never asked")
+click_through_pct = Column("click_through_pct", _F, "CTR: clicks of impressions; null without impressions", unit="%")
+cost_per_click_amount = Column(
+    "cost_per_click_amount", _A, "CPC, in the reporting currency; null without clicks", minimum=0
+)
+cost_per_lead_amount = Column(
+    "cost_per_lead_amount", _A, "CPL, in the reporting currency; null without leads", minimum=0
+)
+conversion_count = Column(
+    "conversion_count",
+    _I,
+    "paid orders that carry the campaign's tag, or follow a redemption of it by the same customer on the same day",
+    unit="orders",
+    minimum=0,
+)
+cost_per_conversion_amount = Column(
+    "cost_per_conversion_amount", _A, "cost of one conversion, in the reporting currency; null without any", minimum=0
+)
+conversion_revenue_amount = revenue_amount.named(
+    "conversion_revenue_amount", "revenue of the conversions, refunds deducted, in the reporting currency"
+)
+return_on_ad_spend = Column(
+    "return_on_ad_spend", _F, "ROAS: revenue of the conversions for one unit of cost; null without cost"
+)
+# --- end of gold ------------------------------------------------------------------------------------------------------
