@@ -374,11 +374,11 @@ web_event_count = Column("web_event_count", _I, "web events in the sessions", un
 page_views_per_session = Column(
     "page_views_per_session", _F, "mean page views of a session", unit="page views", minimum=0
 )
-first_channel = channel.named("first_channel", "first touch: channel of the first session")
-last_channel = channel.named("last_channel", "last touch: channel of the last session")
+first_touch_channel = channel.named("first_touch_channel", "first touch: channel of the first session")
+last_touch_channel = channel.named("last_touch_channel", "last touch: channel of the last session")
 channel_count = Column("channel_count", _I, "different channels sessions came from", unit="channels", minimum=0)
-first_campaign = utm_campaign.named("first_campaign", "campaign tag of the first session that has one")
-last_campaign = utm_campaign.named("last_campaign", "campaign tag of the last session that has one")
+first_touch_campaign = utm_campaign.named("first_touch_campaign", "campaign tag of the first session that has one")
+last_touch_campaign = utm_campaign.named("last_touch_campaign", "campaign tag of the last session that has one")
 main_device_type = device_type.named("main_device_type", "device type of most sessions; the first by name when level")
 device_types = Column("device_types", _L, "device types used, by name")
 email_sent_count = Column("email_sent_count", _I, "e-mails sent", unit="e-mails", minimum=0)
@@ -441,6 +441,9 @@ has_consent_personalisation = Column(
     "has_consent_personalisation", _B, "latest decision on personalisation; null: never asked"
 )
 has_consent_ads = Column("has_consent_ads", _B, "latest decision on advertising; null: never asked")
+total_cost_amount = cost_amount.named(
+    "cost_amount", "money spent, in the reporting currency; null where no source reports a cost"
+)
 click_through_pct = Column("click_through_pct", _F, "CTR: clicks of impressions; null without impressions", unit="%")
 cost_per_click_amount = Column(
     "cost_per_click_amount", _A, "CPC, in the reporting currency; null without clicks", minimum=0

@@ -101,7 +101,6 @@ def advertising(ads: pl.LazyFrame, exchange_rates: pl.LazyFrame, *, currency: st
             .then(pl.col("cost_amount").sum())
             .cast(AMOUNT)
             .alias("cost_amount"),
-            pl.lit(value=True).alias("_is_advertised"),
         )
     )
 
@@ -176,15 +175,11 @@ def conversions(named: pl.LazyFrame, paid: pl.LazyFrame, contacts: pl.LazyFrame)
 
 
 def with_zeros(measured: pl.LazyFrame) -> pl.LazyFrame:
-    """Counts are 0 where nothing was counted; cost too, unless there is one that nobody can convert."""
-    counted = [c.name for c in CAMPAIGNS.columns if c.is_required and c.type in (Type.INT, Type.AMOUNT)]
-    return measured.with_columns(
-        pl.when(pl.col("_is_advertised").is_null())
-        .then(pl.lit(0).cast(AMOUNT))
-        .otherwise(pl.col("cost_amount"))
-        .alias("cost_amount"),
-        *[pl.col(name).fill_null(0) for name in counted],
-    )
+    """Counts are 0 where nothing was counted. Cost stays null where no source reports one: unknown is not free."""
+    counted = [
+        column.name for column in CAMPAIGNS.columns if column.is_required and column.type in (Type.INT, Type.AMOUNT)
+    ]
+    return measured.with_columns([pl.col(name).fill_null(0) for name in counted])
 
 
 def with_ratios(measured: pl.LazyFrame) -> pl.LazyFrame:
@@ -233,7 +228,7 @@ CAMPAIGNS = Table(
         f.impression_count.required,
         f.click_count.required,
         f.lead_count,
-        f.cost_amount,
+        f.total_cost_amount,
         f.email_sent_count.required,
         f.email_delivered_count.required,
         f.email_opened_count.required,
