@@ -1,0 +1,152 @@
+"""When two given names can be one person's: what the household rule asks before a shared address joins anyone.
+
+A family shares its e-mail address and its telephone, so sharing one proves a household, not a person. Two names agree
+when they are equal after normalisation, when one is an initial, a short form or a known nickname of the other, or when
+they are a typing error apart. The last letter must match in a typing error: Mario and Maria are two people.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Collection, Iterable
+from functools import lru_cache
+
+# Forms of address that some sources keep in the given name.
+_TITLES = frozenset({"dr", "prof", "mr", "mrs", "ms", "miss", "mx", "herr", "frau", "mme", "mlle", "sir"})
+# What makes a woman's name of a man's (Paul, Paula; Josef, Josefine): the longer is not the shorter's long form.
+_FEMININE = frozenset({"a", "e", "i", "ia", "ie", "ina", "ine", "in", "ka", "na", "ne", "ella", "elle", "ette", "etta"})
+# Nicknames that are no beginning of the name. One line, one name; the well-worn ones of English, German and French.
+_NICKNAMES = (
+    "alexander sascha sasha sandro xander",
+    "alexandra sascha sasha sandra",
+    "andrew drew",
+    "anthony toni tony",
+    "antonia toni",
+    "barbara bärbel babs",
+    "charles charlie chuck",
+    "christian chris",
+    "christopher christoph chris kit",
+    "christina christine christa chris tina",
+    "dorothea dorothy dora dottie thea",
+    "edward ed eddie ned ted teddy",
+    "elisabeth elizabeth liz lisa lizzie beth betty elsa elli sissi liesl",
+    "franziska franzi sissi",
+    "friedrich fritz fred",
+    "gabriele gabi gaby",
+    "georg george jorge schorsch",
+    "hans johannes johann",
+    "heinrich heinz henry harry hal",
+    "helena helene lena leni",
+    "jacob jakob jake",
+    "james jim jimmy jamie",
+    "john jack johnny",
+    "jonathan jon",
+    "josef joseph joe sepp jupp jo",
+    "katharina catherine katherine kathy kate katie käthe kati kitty",
+    "ludwig lutz",
+    "magdalena madeleine lena maggie",
+    "margarete margaret greta grete gretchen maggie meg peggy rita",
+    "maximilian maxi",
+    "michael mike mick",
+    "nicholas nikolaus klaus nick nico niko",
+    "patricia pat patty tricia trish",
+    "richard dick rick ricky",
+    "robert bob bobby rob robby bert",
+    "rudolf rolf rudi",
+    "sebastian basti bastian",
+    "susanne susan sue susi suzy sanne",
+    "theodor theodore theo ted",
+    "theresa therese resi terry tess",
+    "thomas tom tommy",
+    "ursula uschi ulla",
+    "wilhelm willi willy",
+    "william bill billy will willy liam",
+    "wolfgang wolf wolfi",
+)
+
+
+@lru_cache(maxsize=1 << 16)
+def normalised(name: str | None) -> str:
+    """Letters only, lower case, without accents and titles: `Dr. José-María` is `josemaria`. Nothing left: ``."""
+    plain = "".join(c for c in unicodedata.normalize("NFKD", (name or "").casefold()) if not unicodedata.combining(c))
+    words = re.findall(r"[^\W\d_]+", plain)
+    return "".join(word for word in words if word not in _TITLES)
+
+
+_FAMILIES: dict[str, frozenset[int]] = {}
+for _line, _names in enumerate(_NICKNAMES):
+    for _name in _names.split():
+        _FAMILIES[normalised(_name)] = _FAMILIES.get(normalised(_name), frozenset()) | {_line}
+
+
+@lru_cache(maxsize=1 << 16)
+def agree(one: str, other: str) -> bool:
+    """True when two normalised names can be one person's; symmetric, not transitive (J agrees with Jan and Julia)."""
+    if one == other:
+        return True
+    short, long = sorted((one, other), key=lambda name: (len(name), name))
+    if _is_short_form(short, long) or _FAMILIES.get(short, frozenset()) & _FAMILIES.get(long, frozenset()):
+        return True
+    if len(short) < 4 or short[0] != long[0] or short[-1] != long[-1]:
+        return False
+    return edits(short, long) <= (2 if len(short) >= 8 else 1)
+
+
+def _is_short_form(short: str, long: str) -> bool:
+    """An initial, or the beginning of a longer name; at least three letters, and not just its masculine form."""
+    rest = long[len(short) :]
+    return bool(short) and long.startswith(short) and (len(short) == 1 or (len(short) >= 3 and rest not in _FEMININE))
+
+
+def edits(one: str, other: str) -> int:
+    """Insertions, deletions, replacements and swaps of neighbours from `one` to `other`.
+
+    Optimal string alignment (Damerau 1964), by rows.
+    """
+    before: list[int] = []
+    last = list(range(len(other) + 1))
+    for i, a in enumerate(one, start=1):
+        row = [i]
+        for j, b in enumerate(other, start=1):
+            cost = min(last[j] + 1, row[j - 1] + 1, last[j - 1] + (a != b))
+            if i > 1 and j > 1 and a == other[j - 2] and one[i - 2] == b:
+                cost = min(cost, before[j - 2] + 1)
+            row.append(cost)
+        before, last = last, row
+    return last[-1]
+
+
+def groups(names: Iterable[str]) -> dict[str, int | None]:
+    """Which of the given (normalised, non-empty) names can be one person's: name -> number of its group.
+
+    Longest names first; a name joins the one group all of whose names it agrees with. A name that fits several
+    groups (`J` beside Jan and Julia) gets None: whose it is cannot be told. Independent of the order given.
+    """
+    made: list[list[str]] = []
+    group_of: dict[str, int | None] = {}
+    for name in sorted(set(names), key=lambda name: (-len(name), name)):
+        fitting = [number for number, group in enumerate(made) if all(agree(name, member) for member in group)]
+        if len(fitting) == 1:
+            made[fitting[0]].append(name)
+            group_of[name] = fitting[0]
+        elif fitting:
+            group_of[name] = None
+        else:
+            group_of[name] = len(made)
+            made.append([name])
+    return group_of
+
+
+def sides_agree(one: Collection[str], other: Collection[str]) -> bool:
+    """True when two sets of names can be one person's: every full name of the smaller agrees with one of the larger.
+
+    Initials and short forms are left out where their long form stands beside them, so that J (of Jan) does not let
+    Julia in. A side without names agrees with every side.
+    """
+    fewer, more = sorted((_longest(one), _longest(other)), key=len)
+    return all(any(agree(name, candidate) for candidate in more) for name in fewer)
+
+
+def _longest(names: Collection[str]) -> list[str]:
+    return [name for name in names if not any(name != other and _is_short_form(name, other) for other in names)]

@@ -1,0 +1,168 @@
+"""Which customer every node belongs to, and what we held true before: the bitemporal map identity is read from.
+
+Read by everything downstream, which knows only `customer_id`. The rows with neither `known_to` nor `valid_to` are the
+map as it stands; a row is never altered but once, when its `known_to` is set, so any earlier answer can be asked again
+(`known_at`). The map is settled anew from all the evidence each time, and says the same for the same evidence.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import polars as pl
+
+from etl import fields as f
+from etl.model import Layer, Table
+from etl.model.frames import schema_of
+from etl.privacy.pseudonyms import RECORD
+from etl.silver.identity_edges import IDENTITY_EDGES, STRONG
+from etl.silver.resolution import components, keep_ids, new_id, numbered
+
+# What a row of the map says; a change in any of it is a new row.
+_SAID = ("customer_id", "is_known", "node_kind", "valid_from")
+
+
+def build_identity_map(
+    identity_edges: pl.LazyFrame, *, previous: pl.LazyFrame, as_of: datetime, key: bytes
+) -> pl.LazyFrame:
+    """The map after all evidence known: earlier rows, closed where they no longer hold, and the new ones.
+
+    `previous` is the map as it stood. A component keeps the customer_id of the nodes it had there (`keep_ids`).
+    Unchanged evidence gives exactly the rows of `previous`. Sorted by node and known_from.
+    """
+    before = previous.collect()
+    settled = settle(identity_edges.collect(), before, key=key)
+    return revised(before, settled, as_of=as_of).lazy()
+
+
+def current(identity_map: pl.LazyFrame) -> pl.LazyFrame:
+    """The map as it stands: one row per node."""
+    return identity_map.filter(pl.col("known_to").is_null() & pl.col("valid_to").is_null())
+
+
+def known_at(identity_map: pl.LazyFrame, moment: datetime) -> pl.LazyFrame:
+    """The map as it was known at `moment`: one row per node known then."""
+    is_open = pl.col("known_to").is_null() | (pl.col("known_to") > moment)
+    return identity_map.filter((pl.col("known_from") <= moment) & is_open)
+
+
+def settle(edges: pl.DataFrame, before: pl.DataFrame, *, key: bytes) -> pl.DataFrame:
+    """node_id, node_kind, customer_id, is_known, valid_from: one row per node, sorted by node.
+
+    valid_from is when the node was first seen in the world; null when no source says.
+    """
+    alone = pl.col("left_node_id") == pl.col("right_node_id")
+    nodes = edges.filter(alone).select(
+        pl.col("left_node_id").alias("node_id"), "node_kind", pl.col("first_at").alias("valid_from")
+    )
+    numbers = numbered(nodes["node_id"])
+    number = dict(numbers.iter_rows())
+    assert len(number) == nodes.height, "every node stands in the evidence by itself, once"
+    joined = edges.filter(~alone & (pl.col("edge_state") == "used"))
+    code = pl.DataFrame({"node_id": numbers["node_id"], "code": numbers["node"]})
+    left = joined.select(node_id="left_node_id").join(code, on="node_id", how="left", maintain_order="left")["code"]
+    right = joined.select(node_id="right_node_id").join(code, on="node_id", how="left", maintain_order="left")["code"]
+    members = numbers.select("node_id").with_columns(
+        pl.Series("component", components(numbers.height, left.to_numpy(), right.to_numpy()), dtype=pl.Int64)
+    )
+    members = members.join(nodes, on="node_id", how="left", maintain_order="left")
+    named = _named(members, before, key=key)
+    return (
+        members.join(named, on="component", how="left", maintain_order="left")
+        .with_columns(_says_who(edges).any().over("component").alias("is_known"))
+        .select("node_id", "node_kind", "customer_id", "is_known", "valid_from")
+    )
+
+
+def _says_who(edges: pl.DataFrame) -> pl.Expr:
+    """True for a record, and for an identifier of one person; a mailbox that many share does not say who it is."""
+    turned_away = edges.filter(pl.col("edge_state").is_in(["capped", "conflict"]))
+    crowded = pl.concat([turned_away["left_node_id"], turned_away["right_node_id"]]).unique().to_list()
+    is_strong = pl.col("node_kind").is_in(STRONG)
+    return (pl.col("node_kind") == RECORD) | (is_strong & ~pl.col("node_id").is_in(crowded))
+
+
+def _named(members: pl.DataFrame, before: pl.DataFrame, *, key: bytes) -> pl.DataFrame:
+    """component, customer_id: the id its nodes had, or a new one made from its earliest node."""
+    born = before.group_by("customer_id").agg(pl.col("known_from").min().alias("born_at"))
+    overlaps = (
+        members.join(before.filter(pl.col("known_to").is_null()).select("node_id", "customer_id"), on="node_id")
+        .group_by("component", "customer_id")
+        .agg(pl.len().alias("shared"))
+        .join(born, on="customer_id", how="left")
+    )
+    kept = keep_ids(overlaps)
+    taken = set(born["customer_id"])
+    earliest = (
+        members.sort("valid_from", "node_id", nulls_last=True)
+        .group_by("component", maintain_order=True)
+        .agg(pl.col("node_id").first())
+        .sort("component")
+    )
+    for component, node in earliest.iter_rows():
+        if component not in kept:
+            kept[component] = new_id(node, taken, key=key)
+            taken.add(kept[component])
+    return pl.DataFrame(
+        {"component": list(kept), "customer_id": list(kept.values())},
+        schema={"component": pl.Int64, "customer_id": pl.String},
+    )
+
+
+def revised(before: pl.DataFrame, settled: pl.DataFrame, *, as_of: datetime) -> pl.DataFrame:
+    """`before` with what no longer holds closed, and what is new opened, both at one instant.
+
+    The instant is `as_of`; when the map already changed then or later (a second look at the same window), the first
+    microsecond after, so that no row is known for no time and no earlier answer is overwritten.
+    """
+    history = before.filter(pl.col("known_to").is_not_null())
+    still = before.filter(pl.col("known_to").is_null())
+    last = before.select(pl.max_horizontal(pl.col("known_from").max(), pl.col("known_to").max())).item()
+    now = as_of if last is None or as_of > last else last + timedelta(microseconds=1)
+
+    told = still.select("node_id", *(pl.col(name).alias(f"{name}_before") for name in _SAID))
+    met = settled.join(told, on="node_id", how="left", maintain_order="left")
+    # Old evidence may have been deleted since: a node of the same customer is not younger for that.
+    stays = pl.col("customer_id") == pl.col("customer_id_before")
+    met = met.with_columns(
+        pl.when(stays)
+        .then(pl.min_horizontal("valid_from", "valid_from_before"))
+        .otherwise("valid_from")
+        .alias("valid_from")
+    )
+    same = pl.all_horizontal(*(pl.col(name).eq_missing(pl.col(f"{name}_before")) for name in _SAID))
+    unchanged = met.filter(same).select("node_id")
+    opened = met.filter(~same).with_columns(
+        pl.lit(None, pl.Datetime("us", "UTC")).alias("valid_to"),
+        pl.lit(now, pl.Datetime("us", "UTC")).alias("known_from"),
+        pl.lit(None, pl.Datetime("us", "UTC")).alias("known_to"),
+    )
+    closed = still.join(unchanged, on="node_id", how="anti").with_columns(
+        pl.lit(now, pl.Datetime("us", "UTC")).alias("known_to")
+    )
+    kept = still.join(unchanged, on="node_id", how="semi")
+    schema = schema_of(IDENTITY_MAP.columns)
+    parts = [part.select(list(schema)).cast(pl.Schema(schema)) for part in (history, closed, kept, opened)]
+    return pl.concat(parts).sort("node_id", "known_from")
+
+
+IDENTITY_MAP = Table(
+    layer=Layer.SILVER,
+    name="identity_map",
+    description="Which customer every node belongs to, and what was held true before. The rows with neither "
+    "known_to nor valid_to are the map as it stands.",
+    grain="one row per node and stretch of time in which the same was held true of it",
+    key=("node_id", "known_from"),
+    columns=(
+        f.node_id.required,
+        f.node_kind.required,
+        f.customer_id.required,
+        f.is_known.required,
+        f.valid_from,
+        f.valid_to,
+        f.known_from.required,
+        f.known_to,
+    ),
+    inputs=(IDENTITY_EDGES,),
+    build=build_identity_map,
+)

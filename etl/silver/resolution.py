@@ -1,0 +1,148 @@
+"""How identity is settled: components of a graph under guards, and names (`customer_id`) that outlive every rebuild.
+
+Pure and deterministic: nodes are numbered in the order of their pseudonyms, edges are taken in one declared order, so
+the same evidence gives the same answer in whatever order it came. Nothing here knows tables; `identity_edges` and
+`identity_map` bring the frames.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, field
+from enum import Enum
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from etl.silver.given_names import sides_agree
+
+Codes = npt.NDArray[np.int64]
+
+_ID_HEX = 24
+
+
+def components(node_count: int, left: Codes, right: Codes) -> Codes:
+    """The component of each node, (node_count,), int64: numbered by their smallest node, so order-independent.
+
+    left, right: (n_edges,), node numbers from 0.
+    """
+    if node_count == 0:
+        return np.empty(0, dtype=np.int64)
+    links = coo_array((np.ones(len(left), dtype=np.int8), (left, right)), shape=(node_count, node_count))
+    _, label = connected_components(links, directed=False)
+    # The library's labels depend on its traversal; the first node of each gives them an order that does not.
+    _, first, member = np.unique(label, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[member].astype(np.int64)
+
+
+class Verdict(Enum):
+    """What became of a candidate edge."""
+
+    USED = "used"
+    VETOED = "vetoed"
+    CONFLICT = "conflict"
+
+
+@dataclass(slots=True)
+class _Side:
+    """What the guards need to know of a component under way."""
+
+    cards: set[int] = field(default_factory=set)
+    names: set[str] = field(default_factory=set)
+
+
+def guarded(edges: Iterable[tuple[int, int, bool]], cards: Set[int], name_of: Mapping[int, str]) -> list[Verdict]:
+    """The verdict on each edge, taken in the order given: an edge joins its two sides unless a guard objects.
+
+    edges: (left, right, asks_names); `asks_names` for kinds a household shares. cards: the nodes that are unique
+    identifiers, of which one customer has at most one. name_of: normalised given name of the records that have one.
+    A constrained union-find: what was joined by earlier (surer) edges is never taken apart by a later one.
+    """
+    parent: dict[int, int] = {}
+    side: dict[int, _Side] = {}
+
+    def root(node: int) -> int:
+        if node not in parent:
+            parent[node] = node
+            name = name_of.get(node)
+            side[node] = _Side({node} & cards, {name} if name else set())
+        while parent[node] != node:
+            parent[node] = node = parent[parent[node]]
+        return node
+
+    verdicts = []
+    for left, right, asks_names in edges:
+        one, other = sorted((root(left), root(right)))
+        if one == other:
+            verdicts.append(Verdict.USED)
+        elif len(side[one].cards | side[other].cards) > 1:
+            verdicts.append(Verdict.VETOED)
+        elif asks_names and not sides_agree(side[one].names, side[other].names):
+            verdicts.append(Verdict.CONFLICT)
+        else:
+            parent[other] = one
+            side[one].cards |= side[other].cards
+            side[one].names |= side.pop(other).names
+            verdicts.append(Verdict.USED)
+    return verdicts
+
+
+def keep_ids(overlaps: pl.DataFrame) -> dict[int, str]:
+    """Which component keeps which customer's id: component -> customer_id.
+
+    overlaps: component, customer_id, shared (nodes both have), born_at (when the id was first known). The largest
+    overlap goes first, then the older id, then the lexically smaller; a component gets one id, an id one component.
+    """
+    kept: dict[int, str] = {}
+    given: set[str] = set()
+    ordered = overlaps.sort(
+        "shared", "born_at", "customer_id", "component", descending=[True, False, False, False]
+    ).select("component", "customer_id")
+    for component, customer_id in ordered.iter_rows():
+        if component not in kept and customer_id not in given:
+            kept[component] = customer_id
+            given.add(customer_id)
+    return kept
+
+
+def new_id(earliest_node: str, taken: Set[str], *, key: bytes) -> str:
+    """A customer_id never used before, made from the component's earliest node.
+
+    HMAC-SHA256 under the tenant's key, 24 hexadecimal digits. A component that was split off may have the same
+    earliest node as an id that lives on elsewhere: a counter is added until the id is free.
+    """
+    counter = 0
+    while True:
+        message = f"customer:{earliest_node}" + (f":{counter}" if counter else "")
+        customer_id = "c_" + hmac.digest(key, message.encode(), "sha256").hex()[:_ID_HEX]
+        if customer_id not in taken:
+            return customer_id
+        counter += 1
+
+
+def numbered(nodes: pl.Series) -> pl.DataFrame:
+    """node_id and its number: sorted by node_id, numbered from 0."""
+    return pl.DataFrame({"node_id": nodes.unique().sort()}).with_row_index("node").cast({"node": pl.Int64})
+
+
+def suspects(component: Codes, cards: Sequence[int], name_of: Mapping[int, str]) -> set[int]:
+    """Components in which a guard could object: two cards, or two different given names.
+
+    Every other component is what its edges say; only these are walked edge by edge.
+    """
+    found: set[int] = set()
+    holding: dict[int, int] = {}
+    for card in cards:
+        at = int(component[card])
+        if holding.setdefault(at, card) != card:
+            found.add(at)
+    called: dict[int, str] = {}
+    for node, name in name_of.items():
+        at = int(component[node])
+        if called.setdefault(at, name) != name:
+            found.add(at)
+    return found
