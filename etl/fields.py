@@ -169,7 +169,7 @@ utm_medium = Column("utm_medium", _S, "campaign tag: medium")
 utm_campaign = Column("utm_campaign", _S, "campaign tag: campaign")
 channel = Column("channel", _S, "marketing channel (GA4's default grouping, in short)", allowed=(
     "direct", "organic_search", "paid_search", "organic_social", "paid_social", "email", "display", "referral",
-    "affiliates", "sms", "video", "unassigned"))  # fmt: skip
+    "affiliates", "sms", "video", "shopping", "unassigned"))  # fmt: skip
 device_type = Column(
     "device_type",
     _S,
@@ -219,6 +219,7 @@ refund_amount = Column(
     "what was given back, in `currency`, as a positive number",
     minimum=0,
 )
+net_amount = Column("net_amount", _A, "what is left after refunds, in `currency`, where the source gives it so")
 discount_amount = Column("discount_amount", _A, "discounts, in `currency`, as a positive number")
 revenue_amount = Column(
     "revenue_amount",

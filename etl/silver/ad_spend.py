@@ -6,11 +6,29 @@ import polars as pl
 
 from etl import fields as f
 from etl.model import Layer, Partition, Table
+from etl.silver.standardise import (
+    clean,
+    latest,
+    rows_of,
+    with_clean_ids,
+    without_impossible_times,
+    without_null_keys,
+)
 
 
 def standardise_ad_spend(records: pl.LazyFrame) -> pl.LazyFrame:
-    """TO WRITE."""
-    raise NotImplementedError
+    """What each ad cost and brought, one row per day, source and ad, as last restated.
+
+    A network counts what happened on an ad day again for days afterwards; the numbers read last stand.
+    """
+    return (
+        records.pipe(with_clean_ids, "network", "campaign_id", "ad_id")
+        .with_columns(clean("campaign_name"), pl.col("currency").str.strip_chars().str.to_uppercase())
+        .pipe(without_null_keys, "ad_date", "ad_id")
+        .pipe(without_impossible_times, "ad_date")
+        .pipe(latest, ("_source", "ad_date", "ad_id"))
+        .pipe(rows_of, AD_SPEND)
+    )
 
 
 AD_SPEND = Table(

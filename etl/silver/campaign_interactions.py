@@ -6,11 +6,26 @@ import polars as pl
 
 from etl import fields as f
 from etl.model import Layer, Partition, Table
+from etl.silver.identifiers import with_keys
+from etl.silver.standardise import (
+    earliest,
+    rows_of,
+    with_clean_ids,
+    without_impossible_times,
+    without_null_keys,
+)
 
 
 def standardise_campaign_interactions(records: pl.LazyFrame, *, key: bytes, country: str) -> pl.LazyFrame:
-    """TO WRITE."""
-    raise NotImplementedError
+    """Who was targeted by, exposed to or redeemed what: one row per contact, repeats of the transport removed."""
+    return (
+        records.pipe(with_clean_ids, "interaction_id", "campaign_id", "experiment_id", "variant", "coupon_code")
+        .pipe(without_null_keys, "interaction_id")
+        .pipe(without_impossible_times, "event_at")
+        .pipe(earliest, ("_source", "interaction_id"), within_days=CAMPAIGN_INTERACTIONS.dedupe_days)
+        .pipe(with_keys, key=key, country=country)
+        .pipe(rows_of, CAMPAIGN_INTERACTIONS)
+    )
 
 
 CAMPAIGN_INTERACTIONS = Table(

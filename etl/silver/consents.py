@@ -6,11 +6,30 @@ import polars as pl
 
 from etl import fields as f
 from etl.model import Layer, Partition, Table
+from etl.silver.identifiers import with_keys
+from etl.silver.standardise import (
+    earliest,
+    rows_of,
+    with_clean_ids,
+    without_impossible_times,
+    without_null_keys,
+)
 
 
 def standardise_consents(records: pl.LazyFrame, *, key: bytes, country: str) -> pl.LazyFrame:
-    """TO WRITE."""
-    raise NotImplementedError
+    """Consent decisions, one row each, as they were made.
+
+    A decision is never overwritten by a later one: what held at a moment must be told for that moment
+    (GDPR Art. 7(1) and 7(3)).
+    """
+    return (
+        records.pipe(with_clean_ids, "consent_id", "purpose", "consent_status", "lawful_basis")
+        .pipe(without_null_keys, "consent_id")
+        .pipe(without_impossible_times, "event_at")
+        .pipe(earliest, ("_source", "consent_id"), within_days=CONSENTS.dedupe_days)
+        .pipe(with_keys, key=key, country=country)
+        .pipe(rows_of, CONSENTS)
+    )
 
 
 CONSENTS = Table(

@@ -6,11 +6,29 @@ import polars as pl
 
 from etl import fields as f
 from etl.model import Layer, Partition, Table
+from etl.silver.identifiers import with_keys
+from etl.silver.standardise import (
+    earliest,
+    rows_of,
+    with_clean_ids,
+    without_impossible_times,
+    without_null_keys,
+)
 
 
 def standardise_device_events(records: pl.LazyFrame, *, key: bytes, country: str) -> pl.LazyFrame:
-    """TO WRITE."""
-    raise NotImplementedError
+    """Readings of devices, one row each.
+
+    MQTT delivers at least once (QoS 1) and re-delivers retained messages: the reading received first counts.
+    """
+    return (
+        records.pipe(with_clean_ids, "reading_id", "metric")
+        .pipe(without_null_keys, "reading_id")
+        .pipe(without_impossible_times, "event_at", "received_at")
+        .pipe(earliest, ("_source", "reading_id"), within_days=DEVICE_EVENTS.dedupe_days)
+        .pipe(with_keys, key=key, country=country)
+        .pipe(rows_of, DEVICE_EVENTS)
+    )
 
 
 DEVICE_EVENTS = Table(

@@ -6,11 +6,28 @@ import polars as pl
 
 from etl import fields as f
 from etl.model import Layer, Partition, Table
+from etl.silver.identifiers import with_keys
+from etl.silver.standardise import (
+    clean,
+    earliest,
+    rows_of,
+    with_clean_ids,
+    without_impossible_times,
+    without_null_keys,
+)
 
 
 def standardise_email_events(records: pl.LazyFrame, *, key: bytes, country: str) -> pl.LazyFrame:
-    """TO WRITE."""
-    raise NotImplementedError
+    """What became of each message, one row per event; webhooks deliver an event more than once, the first counts."""
+    return (
+        records.pipe(with_clean_ids, "event_id", "campaign_id")
+        .pipe(without_null_keys, "event_id")
+        .pipe(without_impossible_times, "event_at")
+        .pipe(earliest, ("_source", "event_id"), within_days=EMAIL_EVENTS.dedupe_days)
+        .pipe(with_keys, key=key, country=country)
+        .with_columns(clean("campaign_name"))
+        .pipe(rows_of, EMAIL_EVENTS)
+    )
 
 
 EMAIL_EVENTS = Table(

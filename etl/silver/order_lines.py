@@ -6,11 +6,60 @@ import polars as pl
 
 from etl import fields as f
 from etl.model import Layer, Partition, Table
+from etl.silver.identifiers import with_keys
+from etl.silver.standardise import (
+    Verdict,
+    clean,
+    judged,
+    latest,
+    newest_version,
+    rows_of,
+    with_clean_ids,
+    without_deleted,
+    without_impossible_times,
+    without_null_keys,
+)
 
 
 def standardise_order_lines(records: pl.LazyFrame, *, key: bytes, country: str, currency: str) -> pl.LazyFrame:
-    """TO WRITE."""
-    raise NotImplementedError
+    """Lines, one row each, of the newest version of their order. Returns have a negative quantity and line amount.
+
+    A line amount that is not given is quantity times unit price, less the discount. A unit price of zero or less is
+    quarantined: what is given away or written off is no sale. Where no currency stands it is the reporting currency.
+    """
+    return (
+        records.pipe(with_clean_ids, "order_line_id", "order_id", "product_id")
+        .with_columns(
+            clean("product_name"),
+            clean("category"),
+            pl.col("discount_amount").abs(),
+            pl.col("currency").str.strip_chars().str.to_uppercase().fill_null(currency),
+        )
+        .with_columns(pl.coalesce("line_amount", _line_amount()).alias("line_amount"))
+        .pipe(newest_version)
+        .pipe(without_deleted)
+        .pipe(without_null_keys, "order_line_id", "order_id")
+        .pipe(without_impossible_times, "ordered_at")
+        .pipe(latest, ("_source", "order_line_id"))
+        .pipe(
+            judged,
+            Verdict(
+                "quarantined",
+                "unit_price.not_positive",
+                pl.col("unit_price_amount") <= 0,
+                "a line is sold for more than nothing; a return has a negative quantity, not a negative price",
+            ),
+        )
+        .pipe(with_keys, key=key, country=country)
+        .pipe(rows_of, ORDER_LINES)
+    )
+
+
+def _line_amount() -> pl.Expr:
+    price = pl.col("unit_price_amount").cast(pl.Float64)
+    # Doubles hold a line's amount to the hundredth of a cent up to 10^11; beyond, it does not fit and stays null.
+    full = (price * pl.col("quantity")).round(4).cast(pl.Decimal(18, 4), strict=False)
+    return (full - pl.col("discount_amount").fill_null(0)).cast(pl.Decimal(18, 4), strict=False)
 
 
 ORDER_LINES = Table(
@@ -24,6 +73,8 @@ ORDER_LINES = Table(
         f.order_line_id.required,
         f.order_id.required,
         f.node_id,
+        f.card_key,
+        f.login_key,
         f.ordered_at.required,
         f.product_id,
         f.product_name,

@@ -6,11 +6,40 @@ import polars as pl
 
 from etl import fields as f
 from etl.model import Layer, Partition, Table
+from etl.silver.standardise import (
+    Verdict,
+    clean,
+    judged,
+    latest,
+    newest_version,
+    rows_of,
+    with_clean_ids,
+    without_null_keys,
+)
 
 
 def standardise_products(records: pl.LazyFrame) -> pl.LazyFrame:
-    """TO WRITE."""
-    raise NotImplementedError
+    """Products, one row each, as they are now; one the source deleted stays, marked, for the orders that name it."""
+    return (
+        records.pipe(with_clean_ids, "product_id")
+        .with_columns(
+            clean("product_name"),
+            clean("brand"),
+            clean("category"),
+            (pl.col("_op") == "delete").alias("is_deleted"),
+        )
+        .pipe(newest_version)
+        .pipe(
+            judged,
+            # A tombstone that does not repeat the product's id has nothing left to say.
+            Verdict(
+                "filtered", "deleted", pl.col("is_deleted") & pl.col("product_id").is_null(), "the source deleted it"
+            ),
+        )
+        .pipe(without_null_keys, "product_id")
+        .pipe(latest, ("_source", "product_id"))
+        .pipe(rows_of, PRODUCTS)
+    )
 
 
 PRODUCTS = Table(

@@ -6,11 +6,45 @@ import polars as pl
 
 from etl import fields as f
 from etl.model import Layer, Partition, Table
+from etl.silver.identifiers import with_keys
+from etl.silver.standardise import (
+    clean,
+    earliest,
+    language_code,
+    rows_of,
+    with_clean_ids,
+    without_impossible_times,
+    without_null_keys,
+)
 
 
 def standardise_social_posts(records: pl.LazyFrame, *, key: bytes, country: str) -> pl.LazyFrame:
-    """TO WRITE."""
-    raise NotImplementedError
+    """Posts, one row each, as first landed, with their text without markup.
+
+    `language` is the first subtag of the network's own (BCP 47), null when that is no two-letter code.
+    """
+    return (
+        records.pipe(with_clean_ids, "post_id", "network")
+        .pipe(without_null_keys, "post_id")
+        .pipe(without_impossible_times, "posted_at")
+        .pipe(earliest, ("_source", "post_id"), within_days=SOCIAL_POSTS.dedupe_days)
+        .pipe(with_keys, key=key, country=country)
+        .with_columns(plain_text("text").alias("text"), language_code("language").alias("language"))
+        .pipe(rows_of, SOCIAL_POSTS)
+    )
+
+
+_BREAK = r"(?i)<br\s*/?>|</p>\s*<p[^>]*>"
+_TAG = r"<[^>]*>"
+_ENTITIES = {"&nbsp;": " ", "&lt;": "<", "&gt;": ">", "&quot;": '"', "&#39;": "'", "&apos;": "'", "&amp;": "&"}
+
+
+def plain_text(column: str) -> pl.Expr:
+    """HTML as the text a reader sees: breaks become spaces, tags go, the common entities are resolved (once)."""
+    text = pl.col(column).str.replace_all(_BREAK, " ").str.replace_all(_TAG, "")
+    for entity, sign in _ENTITIES.items():
+        text = text.str.replace_all(entity, sign, literal=True)
+    return clean(text)
 
 
 SOCIAL_POSTS = Table(
