@@ -9,6 +9,7 @@ C360Error                  exit 2   the user's to mend; printed without a traceb
 |   |-- SourceUnreachable  no connection at all
 |   |-- SourceRefused      wrong credentials, missing scope, unknown account
 |   `-- QuotaExhausted     not before `until`; give the slot back and come again
+|-- AirflowError           Airflow or its database does not run as it should; names the log
 |-- SchemaError            rows that do not fit their table; nothing was written
 |-- QualityError  (exit 1) a critical expectation failed; the old version stays visible
 |-- ConservationError (1)  rows in are not rows out plus every named loss
@@ -16,6 +17,7 @@ C360Error                  exit 2   the user's to mend; printed without a traceb
     |-- LakeTooNew         written by a newer version of this program
     |-- LakeFull           no space left; nothing half-written
     |-- CommitLost         a commit could not be made after all its tries
+    |   `-- VersionMoved   the table is no longer at the version the rows were made from
     `-- LakeDamaged        ledger and table disagree; `c360 fsck` names the file
 """
 
@@ -66,6 +68,10 @@ class QuotaExhausted(SourceError):
         self.until = until
 
 
+class AirflowError(C360Error):
+    """Airflow or its database did not start, or does not answer; names the log."""
+
+
 class SchemaError(C360Error):
     """Rows that do not fit their table's declaration; nothing was written."""
 
@@ -74,6 +80,10 @@ class QualityError(C360Error):
     """A critical expectation failed; the version readers see is still the old one."""
 
     exit_code = 1
+
+
+class QueryRefused(C360Error):
+    """SQL that does more than read, or that the published catalogue cannot answer."""
 
 
 class ConservationError(C360Error):
@@ -96,6 +106,10 @@ class LakeFull(LakeError):
 
 class CommitLost(LakeError):
     """A commit could not be made after all its tries; nothing of it is visible."""
+
+
+class VersionMoved(CommitLost):
+    """The table is no longer at the version the rows were made from; catch it to read again and build again."""
 
 
 class LakeDamaged(LakeError):

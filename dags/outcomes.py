@@ -1,0 +1,50 @@
+"""What becomes of a task whose step raised: try again, come back later, or stop for good."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleException
+
+from etl.errors import (
+    C360Error,
+    ConservationError,
+    DeclarationError,
+    LakeDamaged,
+    LakeTooNew,
+    NameRefused,
+    QualityError,
+    QuotaExhausted,
+    SchemaError,
+    SettingsError,
+    SourceRefused,
+    WindowRefused,
+)
+
+# Trying again changes nothing about these: somebody has to mend something first.
+FINAL: tuple[type[C360Error], ...] = (
+    ConservationError,
+    DeclarationError,
+    LakeDamaged,
+    LakeTooNew,
+    NameRefused,
+    QualityError,
+    SchemaError,
+    SettingsError,
+    SourceRefused,
+    WindowRefused,
+)
+
+
+def carried_out(step: Callable[[], Mapping[str, int]]) -> dict[str, int]:
+    """The counts `step` returns, and nothing else: frames and values stay in the lake.
+
+    Raises: AirflowRescheduleException when a quota is spent, so the slot is free until it is not;
+    AirflowFailException for what no retry mends; anything else as it came, which Airflow retries.
+    """
+    try:
+        return dict(step())
+    except QuotaExhausted as spent:
+        raise AirflowRescheduleException(spent.until) from spent
+    except FINAL as refused:
+        raise AirflowFailException(f"{type(refused).__name__}: {refused}") from None
