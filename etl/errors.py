@@ -12,6 +12,7 @@ C360Error                  exit 2   the user's to mend; printed without a traceb
 |-- AirflowError           Airflow or its database does not run as it should; names the log
 |-- SchemaError            rows that do not fit their table; nothing was written
 |-- QualityError  (exit 1) a critical expectation failed; the old version stays visible
+|-- QueryRefused           SQL that does more than read, or that the catalogue cannot answer
 |-- ConservationError (1)  rows in are not rows out plus every named loss
 `-- LakeError              the storage itself
     |-- LakeTooNew         written by a newer version of this program
