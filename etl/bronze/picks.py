@@ -229,6 +229,13 @@ def picked_columns(
     relative to the element, and `^path` starts at the record. A record whose list is empty or absent has no row.
     Absent values, JSON null and unreadable records give null; an element that is not an object gives a row of nulls.
     """
+    return picked_and_readable(payload, picks, explode)[0]
+
+
+def picked_and_readable(
+    payload: pl.LazyFrame | pl.DataFrame | pl.Series, picks: Mapping[str, Pick], explode: str | None = None
+) -> tuple[pl.DataFrame, list[bool]]:
+    """`picked_columns`, and per record whether it is a JSON object at all."""
     texts = _payloads(payload)
     record_paths, element_paths = _split(picks, explode)
     listed = steps_of(explode) if explode else ()
@@ -260,7 +267,8 @@ def picked_columns(
         else:
             column = below.text(element_paths[name])
         result[name] = renamed(column, pick.values)
-    return pl.DataFrame(result)
+    is_object = [isinstance(record, (msgspec.Struct, dict)) for record in records]
+    return pl.DataFrame(result), is_object
 
 
 def renamed(column: pl.Series, values: Mapping[str, str]) -> pl.Series:

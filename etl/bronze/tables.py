@@ -46,6 +46,9 @@ def bronze_table(source: Source, stream: Stream) -> Table:
     )
 
 
+#: Why a record cannot be landed.
+REASONS = ("no_id", "no_time", "outside_window", "oversize", "ragged_row", "unreadable_json", "not_utf8")
+
 DEAD_LETTERS = Table(
     layer=Layer.BRONZE,
     name="dead_letters",
@@ -56,12 +59,7 @@ DEAD_LETTERS = Table(
     columns=(
         f.source.required,
         f.stream.required,
-        Column(
-            "reason",
-            Type.STRING,
-            "why the record could not be landed",
-            allowed=("no_id", "no_time", "outside_window", "oversize", "ragged_row", "unreadable_json", "not_utf8"),
-        ).required,  # fmt: skip
+        Column("reason", Type.STRING, "why the record could not be landed", allowed=REASONS).required,
         Column("hash", Type.STRING, "SHA-256 of the record", pattern=r"^[0-9a-f]{64}$").required,
         Column("page", Type.INT, "page of the answer it stood on, from 1", minimum=1).required,
         Column("run_id", Type.STRING, "the run that read it").required,

@@ -1,1 +1,6 @@
-"""How to read: HTTP, SQL, files. Knows no source by name."""
+"""How to read: http, databases, files. Knows the protocols' dialects, and no source by name."""
+
+from etl.connect.page import Connection, Page
+from etl.connect.reader import read_pages
+
+__all__ = ["Connection", "Page", "read_pages"]

@@ -106,7 +106,12 @@ class Paging:
 @dataclass(frozen=True, slots=True)
 class Http:
     """A request for one window. Placeholders in `params` and `json`: {start_iso} {end_iso} {start_ms} {end_ms}
-    {start_s} {end_s} {first_date} {last_date} and {account}. `records` is the path of the list in the body.
+    {start_s} {end_s} {first_date} {last_date} {before_start_iso} (a second before the start), {above} (keyset: the
+    last key walked) and {account}. `records` is the path of the list in the body.
+
+    `trims`: the API cannot filter by exactly this window, so records outside it are expected and set aside; else
+    they are dead letters. `newest_first`: it cannot filter by the start either, so reading stops at the first page
+    that lies wholly before the window.
     """
 
     path: str
@@ -116,6 +121,8 @@ class Http:
     json: Any = None
     headers: Mapping[str, str] = field(default_factory=dict)
     paging: Paging = Paging()
+    trims: bool = False
+    newest_first: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +179,8 @@ class Stream:
     `deleted`: a pick that is true for tombstones. `restate_days`: how many earlier days every run pulls again.
     `max_age_days`: how far back the source can answer; an older window is refused.
     `ordinal_id` adds the record's position in its file to the id, where a file may hold true repeats.
+    `speaks_for` names the stream whose records these are, when a second answer of the source tells of the same
+    ones (a list of deletes): its rows carry that stream's name, and so its tombstones meet what they delete.
     """
 
     name: str
@@ -186,6 +195,12 @@ class Stream:
     max_age_days: int | None = None
     max_dead_fraction: float = 0.05
     ordinal_id: bool = False
+    speaks_for: str = ""
+
+    @property
+    def identity(self) -> str:
+        """The stream its records belong to: `_stream` of every row."""
+        return self.speaks_for or self.name
 
     def __post_init__(self) -> None:
         checked_name(self.name, "stream")
@@ -212,3 +227,6 @@ class Source:
         names = [stream.name for stream in self.streams]
         if len(set(names)) != len(names):
             raise DeclarationError(f"source {self.name}: two streams share a name")
+        for stream in self.streams:
+            if stream.identity not in names:
+                raise DeclarationError(f"stream {stream.name} speaks for {stream.speaks_for!r}: no stream of {self.name}")

@@ -1,0 +1,183 @@
+"""Files of a folder, as records to the byte (JSON lines) or as JSON made the same way each time (csv, tsv, parquet)."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import date
+from itertools import islice
+from pathlib import Path
+from typing import BinaryIO, Literal
+from urllib.parse import unquote, urlsplit
+
+import msgspec
+import polars as pl
+import pyarrow.parquet as pq
+from pyarrow import ArrowException
+
+from etl.connect.page import Connection, Page
+from etl.errors import SourceError, SourceUnreachable
+from etl.model import Files, Source, Stream, Window
+
+ROWS_A_PAGE = 50_000
+PARQUET_ROWS_A_PAGE = 200_000
+#: A cell longer than this is a quote that was never closed.
+LONGEST_CELL = 16 * 1024 * 1024
+
+_JSON = msgspec.json.Encoder()
+
+
+def read_files(
+    source: Source, stream: Stream, request: Files, connection: Connection, window: Window
+) -> Iterator[Page]:
+    """The records of the files the window picks, page by page, in the order of the files' names.
+
+    A day without its file has no rows; a folder that is not there, or holds no file of an undated pattern, is an
+    error: it says nothing about the data.
+
+    Raises: SourceUnreachable, SourceError.
+    """
+    where = f"{source.name}.{stream.name}"
+    read = _FORMATS[request.format]
+    number = 0
+    for path, day in picked_files(request, connection, window, where):
+        with _named_errors(where, path):
+            for page in read(path, request):
+                number += 1
+                yield Page(number, page.records, page.rejected, page.ordinals, day, {"file": path.name})
+
+
+def picked_files(request: Files, connection: Connection, window: Window, where: str) -> list[tuple[Path, date | None]]:
+    """The files the window picks by name, with their day; or all that match, where names hold no day.
+
+    Raises: SourceUnreachable.
+    """
+    folder = _folder(connection.base_url)
+    if not folder.is_dir():
+        raise SourceUnreachable(f"{where}: there is no folder {folder}; check base_url")
+    if is_dated(request):
+        return [
+            (path, day)
+            for day in window.days
+            for path in _matching(
+                folder, request.pattern.replace("{yyyymmdd}", f"{day:%Y%m%d}").replace("{date}", day.isoformat())
+            )
+        ]
+    found = _matching(folder, request.pattern)
+    if not found:
+        raise SourceUnreachable(f"{where}: no file {request.pattern} in {folder}; check base_url and the file's name")
+    return [(path, None) for path in found]
+
+
+def is_dated(request: Files) -> bool:
+    """True when the files' names hold their day."""
+    return "{yyyymmdd}" in request.pattern or "{date}" in request.pattern
+
+
+def _folder(base_url: str) -> Path:
+    parts = urlsplit(base_url)
+    return Path(unquote(parts.path)) if parts.scheme == "file" else Path(base_url)
+
+
+def _matching(folder: Path, pattern: str) -> list[Path]:
+    """Plain or gzipped; in the order of names, so that a file's pages are the same each time."""
+    return sorted(p for p in {*folder.glob(pattern), *folder.glob(f"{pattern}.gz")} if p.is_file())
+
+
+def _opened(path: Path) -> BinaryIO:
+    return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
+
+
+def _json_lines(path: Path, _request: Files) -> Iterator[Page]:
+    """Each line to the byte, without its line end; blank lines are none."""
+    with _opened(path) as file:
+        lines = ((at, line.rstrip(b"\r\n")) for at, line in enumerate(file))
+        filled = ((at, line) for at, line in lines if line.strip())
+        while batch := list(islice(filled, ROWS_A_PAGE)):
+            records = [line for _, line in batch]
+            if batch[0][0] == 0:
+                records[0] = records[0].removeprefix(b"\xef\xbb\xbf")
+            yield Page(1, records, ordinals=[at for at, _ in batch])
+
+
+def _delimited(path: Path, request: Files) -> Iterator[Page]:
+    """Rows of text cells as JSON objects of strings: `00123` stays `00123`. A row of another width is rejected."""
+    csv.field_size_limit(LONGEST_CELL)
+    with _opened(path) as file:
+        # What is not UTF-8 passes through as surrogates, so that one bad byte costs one row and not the file.
+        text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
+        quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if request.format == "csv" else csv.QUOTE_NONE
+        separator = "," if request.format == "csv" else "\t"
+        rows = csv.reader(text, delimiter=separator, quoting=quoting)
+        header = list(request.columns) or next(rows, [])
+        if len(set(header)) != len(header):
+            raise SourceError(f"file {path.name}: two columns share a name; expected a header of distinct names")
+        numbered = ((at, row) for at, row in enumerate(rows) if row)
+        while batch := list(islice(numbered, ROWS_A_PAGE)):
+            yield _page_of_rows(batch, header, separator)
+
+
+def _page_of_rows(batch: Sequence[tuple[int, list[str]]], header: list[str], separator: str) -> Page:
+    records: list[bytes] = []
+    ordinals: list[int] = []
+    rejected: list[tuple[bytes, str]] = []
+    width = len(header)
+    for at, row in batch:
+        if len(row) != width:
+            rejected.append((separator.join(row).encode("utf-8", "surrogateescape"), "ragged_row"))
+            continue
+        try:
+            records.append(_JSON.encode(dict(zip(header, row, strict=True))))
+            ordinals.append(at)
+        except (UnicodeEncodeError, ValueError):
+            rejected.append((separator.join(row).encode("utf-8", "surrogateescape"), "not_utf8"))
+    return Page(1, records, rejected, ordinals)
+
+
+def _parquet(path: Path, request: Files) -> Iterator[Page]:
+    """Rows as JSON objects, made column by column; `columns` picks some of them."""
+    with pq.ParquetFile(path) as file:
+        start = 0
+        for batch in file.iter_batches(PARQUET_ROWS_A_PAGE, columns=list(request.columns) or None):
+            frame = pl.DataFrame(pl.from_arrow(batch))
+            records = json_of_rows(frame)
+            yield Page(1, records, ordinals=range(start, start + frame.height))
+            start += frame.height
+
+
+def json_of_rows(frame: pl.DataFrame) -> pl.Series:
+    """Each row as a JSON object, members in column order; times as ISO with offset, decimals as text, bytes as hex."""
+    columns = []
+    for name, kind in frame.schema.items():
+        column = pl.col(name)
+        if isinstance(kind, pl.Datetime):
+            in_utc = column.dt.convert_time_zone("UTC") if kind.time_zone else column
+            column = in_utc.dt.strftime("%Y-%m-%dT%H:%M:%S%.6f" + ("Z" if kind.time_zone else ""))
+        elif kind == pl.Binary:
+            column = column.bin.encode("hex")
+        elif isinstance(kind, pl.Decimal | pl.Categorical | pl.Enum):
+            column = column.cast(pl.String)
+        columns.append(column.alias(name))
+    return frame.select(pl.struct(columns).struct.json_encode()).to_series()
+
+
+_FORMATS = {"jsonl": _json_lines, "csv": _delimited, "tsv": _delimited, "parquet": _parquet}
+
+
+@contextmanager
+def _named_errors(where: str, path: Path) -> Iterator[None]:
+    """Trouble with one file, said in one line that names it."""
+    try:
+        yield
+    except (EOFError, gzip.BadGzipFile, zlib.error):
+        raise SourceError(f"{where}: {path.name} is not a whole gzip file; fetch it again") from None
+    except ArrowException:
+        raise SourceError(f"{where}: {path.name} cannot be read as parquet; fetch it again, or check format") from None
+    except csv.Error as error:
+        raise SourceError(f"{where}: {path.name} cannot be read as {path.suffix}: {error}") from None
+    except OSError as error:
+        raise SourceUnreachable(f"{where}: {path.name} cannot be read: {error.strerror}") from None

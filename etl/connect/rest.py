@@ -1,0 +1,106 @@
+"""An HTTP stream read page by page for one window."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+
+from etl.connect.http import Rhythm, open_client
+from etl.connect.page import Connection, Page
+from etl.connect.paging import Request, Walk, next_request
+from etl.model import Http, Source, Stream, Window
+
+_PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
+
+
+def read_http(
+    source: Source,
+    stream: Stream,
+    request: Http,
+    connection: Connection,
+    window: Window,
+    *,
+    transport: httpx.BaseTransport | None = None,
+    rhythm: Rhythm | None = None,
+) -> Iterator[Page]:
+    """The stream's pages, in the source's order.
+
+    Raises: SourceUnreachable, SourceRefused, QuotaExhausted, SourceError.
+    """
+    where = f"{source.name}.{stream.name}"
+    known = placeholders(window, connection.account)
+
+    def first(above: str) -> Request:
+        return first_request(request, connection.base_url, {**known, "above": above})
+
+    walk = Walk(restart=first, where=where)
+    with open_client(
+        connection,
+        auth=source.auth,
+        limits=source.limits,
+        dialect=source.errors,
+        where=where,
+        headers=dict(request.headers),
+        transport=transport,
+        rhythm=rhythm,
+    ) as client:
+        asked: Request | None = first(walk.above)
+        number = 0
+        while asked is not None:
+            records, body, headers = client.ask(asked, request.records)
+            number += 1
+            yield Page(number, records)
+            asked = next_request(request.paging, asked, body, headers, records, walk)
+
+
+def first_request(request: Http, base_url: str, known: Mapping[str, str]) -> Request:
+    """The request for the first page, every placeholder filled in."""
+    params = {name: filled(value, known) for name, value in request.params.items()}
+    json = filled(request.json, known)
+    paging = request.paging
+    if paging.size_param and paging.size:
+        if json is not None:
+            json = {**json, paging.size_param: paging.size}
+        else:
+            params[paging.size_param] = str(paging.size)
+    return Request(request.method, base_url.rstrip("/") + filled(request.path, known), params, json)
+
+
+def placeholders(window: Window, account: str) -> dict[str, str]:
+    """What a request may say of its window. `before_start_iso` is a second earlier, for filters that only know >."""
+    last = (window.end - timedelta(microseconds=1)).date()
+    return {
+        "start_iso": _iso(window.start),
+        "end_iso": _iso(window.end),
+        "before_start_iso": _iso(window.start - timedelta(seconds=1)),
+        "start_ms": str(_micros(window.start) // 1_000),
+        "end_ms": str(_micros(window.end) // 1_000),
+        "start_s": str(_micros(window.start) // 1_000_000),
+        "end_s": str(_micros(window.end) // 1_000_000),
+        "first_date": window.start.date().isoformat(),
+        "last_date": last.isoformat(),
+        "account": account,
+    }
+
+
+def filled(template: Any, known: Mapping[str, str]) -> Any:
+    """`template` with every {placeholder} that is known filled in; other braces stand as they are."""
+    if isinstance(template, str):
+        return _PLACEHOLDER.sub(lambda found: known.get(found[1], found[0]), template)
+    if isinstance(template, Mapping):
+        return {name: filled(value, known) for name, value in template.items()}
+    if isinstance(template, list | tuple):
+        return [filled(value, known) for value in template]
+    return template
+
+
+def _iso(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _micros(moment: datetime) -> int:
+    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)

@@ -1,0 +1,153 @@
+"""A table of a database, read through SQLAlchemy for one window; a row becomes a JSON object, the same each time.
+
+The window is a filter the database can answer from an index, and never tighter than the truth: text times are
+compared by whole days with a day to spare, because `2026-01-01 00:00:00` and `2026-01-01T00:00:00.000Z` are one
+moment and two texts. What lies outside the window is set aside where the times are understood, in bronze.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.types import NullType
+
+from etl.connect.page import Connection, Page
+from etl.connect.verdicts import masked
+from etl.errors import SourceError, SourceRefused, SourceUnreachable
+from etl.model import Source, Sql, Stream, Window
+
+ROWS_A_PAGE = 20_000
+
+_JSON = msgspec.json.Encoder(decimal_format="number", enc_hook=str)
+
+
+def read_sql(source: Source, stream: Stream, request: Sql, connection: Connection, window: Window) -> Iterator[Page]:
+    """The table's rows of the window, and some around it, in pages.
+
+    Raises: SourceUnreachable when the database does not answer, SourceRefused when it says no,
+    SourceError when the table or its cursor column is not there.
+    """
+    where = f"{source.name}.{stream.name}"
+    with _engine(connection, where) as engine, _named_errors(where, connection):
+        table = _table(engine, request, where)
+        is_sqlite = engine.dialect.name == "sqlite"
+        # SQLite keeps what it was given, whatever the column says: take it as it is stored.
+        columns = [sa.type_coerce(c, NullType()).label(c.name) if is_sqlite else c for c in table.columns]
+        query = sa.select(*columns).where(*_bounds(table, request, window, is_sqlite=is_sqlite))
+        names = [column.name for column in table.columns]
+        with engine.connect().execution_options(stream_results=True, yield_per=ROWS_A_PAGE) as answering:
+            for number, rows in enumerate(answering.execute(query).partitions(), start=1):
+                yield Page(number, [encoded_row(names, row) for row in rows])
+
+
+def encoded_row(names: list[str], row: Any) -> bytes:
+    """One row as a JSON object, members in the table's order; decimals as they are written, never as floats."""
+    return _JSON.encode({name: _plain(value) for name, value in zip(names, row, strict=True)})
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float) and value != value:  # noqa: PLR0124 - the one value that is not itself: NaN
+        return None
+    if isinstance(value, bytes | memoryview):
+        return bytes(value).hex()
+    if isinstance(value, Decimal):
+        return value if value.is_finite() else None
+    return value
+
+
+def _bounds(table: sa.Table, request: Sql, window: Window, *, is_sqlite: bool) -> list[sa.ColumnElement[bool]]:
+    """What the database filters on: exact for numbers and real timestamps, generous for text."""
+    if not request.cursor:
+        return []
+    column = table.columns[request.cursor]
+    start, end = window.start, window.end
+    if request.written in {"epoch_s", "epoch_ms"}:
+        factor = 1 if request.written == "epoch_s" else 1000
+        return [column >= _epoch(start) * factor, column < -(-_epoch_micros(end) * factor // 1_000_000)]
+    if request.written == "text" or is_sqlite:
+        stored = sa.type_coerce(column, sa.String())
+        first, last = (start - timedelta(days=1)).date(), (end + timedelta(days=2)).date()
+        return [stored >= first.isoformat(), stored < last.isoformat()]
+    if not getattr(column.type, "timezone", False):
+        start, end = start.replace(tzinfo=None), end.replace(tzinfo=None)
+        # A local time may be up to 14 hours away from UTC; its zone is the stream's business.
+        return [column >= start - timedelta(hours=14), column < end + timedelta(hours=14)]
+    return [column >= start, column < end]
+
+
+def _epoch(moment: datetime) -> int:
+    return _epoch_micros(moment) // 1_000_000
+
+
+def _epoch_micros(moment: datetime) -> int:
+    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+
+
+def _table(engine: sa.Engine, request: Sql, where: str) -> sa.Table:
+    schema, _, name = request.table.rpartition(".")
+    try:
+        table = sa.Table(name, sa.MetaData(), schema=schema or None, autoload_with=engine)
+    except sa.exc.NoSuchTableError:
+        raise SourceError(
+            f"{where}: there is no table {request.table!r} in the database; check base_url and the user's rights"
+        ) from None
+    if request.cursor and request.cursor not in table.columns:
+        raise SourceError(f"{where}: table {request.table} has no column {request.cursor!r}, which its window needs")
+    return table
+
+
+@contextmanager
+def _engine(connection: Connection, where: str) -> Iterator[sa.Engine]:
+    try:
+        url = sa.make_url(connection.base_url)
+    except sa.exc.ArgumentError:
+        raise SourceRefused(
+            f"{where}: base_url is no database address; expected one like postgresql+psycopg://user@host/database"
+        ) from None
+    if connection.secret and url.password is None:
+        url = url.set(password=connection.secret)
+    try:
+        engine = _sqlite(url, where) if url.get_backend_name() == "sqlite" else sa.create_engine(url)
+    except (sa.exc.NoSuchModuleError, ImportError):
+        raise SourceRefused(
+            f"{where}: no driver for {url.drivername!r} is installed; install it, or choose another address"
+        ) from None
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+def _sqlite(url: sa.URL, where: str) -> sa.Engine:
+    """A SQLite file opened for reading only; SQLite would otherwise make an empty one where none is."""
+    path = Path(url.database or "")
+    if not path.is_file():
+        raise SourceUnreachable(f"{where}: there is no database file {path}; check base_url")
+
+    def opened() -> sqlite3.Connection:
+        return sqlite3.connect(f"file:{quote(str(path.resolve()))}?mode=ro", uri=True)
+
+    return sa.create_engine("sqlite://", creator=opened, poolclass=sa.pool.NullPool)
+
+
+@contextmanager
+def _named_errors(where: str, connection: Connection) -> Iterator[None]:
+    try:
+        yield
+    except sa.exc.DBAPIError as error:
+        lines = str(error.orig).strip().splitlines() or [type(error).__name__]
+        why = masked(lines[0], connection.secret)[:200]
+        refused = any(word in why.lower() for word in ("password", "authentication", "permission", "denied"))
+        if isinstance(error, sa.exc.OperationalError) and not refused:
+            raise SourceUnreachable(f"{where}: the database does not answer: {why}; check base_url") from None
+        kind = SourceRefused if refused else SourceError
+        raise kind(f"{where}: the database says no: {why}; check the user, its secret and rights") from None
