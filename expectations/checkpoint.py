@@ -1,0 +1,547 @@
+"""The gate: rows on their way to become visible, asked everything their table promises; the answer is a verdict.
+
+Great Expectations runs on pandas batches of the needed columns only, in one ephemeral context per process. A
+column of which only presence is asked goes in as presence: its values never reach Great Expectations. What is
+stored for Data Docs is rebuilt from counts alone, so no value of a row can stand in it, whatever failed.
+"""
+
+from __future__ import annotations
+
+import builtins
+import functools
+import json
+import logging
+import re
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from etl.errors import QualityError
+from etl.model import Severity, Table
+from etl.model.frames import empty
+from expectations.suites import (
+    COLUMN_LIST,
+    COLUMN_TYPES,
+    COMPOUND_UNIQUE,
+    NOT_NULL,
+    UNIQUE,
+    Expectation,
+    columns_of,
+    suite_for,
+)
+
+RESULTS = "results"
+"""Folder under `docs` that holds one JSON file per verdict; Data Docs are built from it."""
+
+SLICE_ROWS = 500_000
+"""Rows one pandas batch holds at most: GX keeps several copies (1.2 KB a row was measured on wide batches)."""
+
+# No value of a row may come back: neither lists of unexpected values nor their index.
+RESULT_FORMAT = {"result_format": "SUMMARY", "partial_unexpected_count": 0}
+
+SHAPE = frozenset({COLUMN_LIST, COLUMN_TYPES})
+KEYS = frozenset({UNIQUE, COMPOUND_UNIQUE})
+# Asked of each row by itself, so that batches may be asked apart and their counts added.
+ROWWISE = re.compile(
+    r"expect_column_values_to_(not_)?(be_null|be_in_set|be_between|match_\w+|be_valid_\w+|be_dateutil_parseable|"
+    r"be_json_parseable)|expect_column_values_to_not_be_in_set|expect_column_value_lengths_to_\w+|"
+    r"expect_column_pair_values_\w+|expect_select_column_values_to_be_unique_within_record|"
+    r"expect_multicolumn_sum_to_equal"
+)
+
+
+class State(Enum):
+    """PASSED, WARNED (shown, still published), FAILED (critical, not published), ERRORED (could not be asked)."""
+
+    PASSED = "passed"
+    WARNED = "warned"
+    FAILED = "failed"
+    ERRORED = "errored"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One expectation that did not hold, in counts.
+
+    `detail` says what is wrong with the table's shape; `error` is the kind of exception when it could not be asked.
+    """
+
+    expectation: str
+    column: str
+    severity: Severity
+    unexpected_count: int
+    element_count: int
+    detail: str = ""
+    error: str | None = None
+
+    def __str__(self) -> str:
+        name = f"{self.expectation}({self.column})"
+        if self.error is not None:
+            return f"{name} could not be evaluated ({self.error})"
+        if self.element_count == 0:
+            return f"{name} failed" + (f": {self.detail}" if self.detail else "")
+        return f"{name} failed for {self.unexpected_count} of {self.element_count} rows"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of one table and window at the gate. `evaluated` counts expectations."""
+
+    table: str
+    window: str
+    state: State
+    evaluated: int
+    failures: tuple[Failure, ...]
+    seconds: float
+    docs: Path
+
+    @property
+    def stopping(self) -> tuple[Failure, ...]:
+        """The failures that stop the version: errors first, since they are no verdict on the data."""
+        errors = tuple(failure for failure in self.failures if failure.error is not None)
+        return errors or tuple(failure for failure in self.failures if failure.severity is Severity.CRITICAL)
+
+    def raise_if_critical(self) -> None:
+        """Raises: QualityError in one line when a critical expectation failed, or any could not be asked."""
+        if not self.stopping:
+            return
+        first, *others = self.stopping
+        more = f" (and {len(others)} more)" if others else ""
+        raise QualityError(
+            f"{self.table} {self.window}: {first}{more}; the old version stays visible; Data Docs: {self.docs}"
+        )
+
+
+def validate(table: Table, frames: Sequence[pl.DataFrame], *, window: str, run_id: str, docs: Path) -> Verdict:
+    """The verdict on `frames`, the parts of one version of `table`; stored under `docs`, Data Docs not yet built.
+
+    The same rows give the same verdict however they are cut into frames: row-wise counts are added, keys are
+    compared over all frames, and what concerns the whole (row counts, means) is asked of the whole.
+    `window` is the window's key, `run_id` the run's; neither may hold a personal value.
+
+    Raises: DeclarationError when the suite names what the table lacks. A verdict is returned, never raised.
+    """
+    started = time.perf_counter()
+    suite = suite_for(table)
+    parts = list(frames) or [empty(table.columns)]
+    with GATE, _hushed():
+        answers = _ask(suite, parts)
+        failures = tuple(
+            _failure(expectation, answer)
+            for expectation, answer in zip(suite, answers, strict=True)
+            if answer is not None and not answer.success
+        )
+        site = _store(table, window, run_id, docs, suite, answers)
+    return Verdict(
+        table=table.full_name,
+        window=window,
+        state=_state(failures),
+        evaluated=sum(answer is not None for answer in answers),
+        failures=failures,
+        seconds=time.perf_counter() - started,
+        docs=site,
+    )
+
+
+def _state(failures: Iterable[Failure]) -> State:
+    failures = tuple(failures)
+    if any(failure.error is not None for failure in failures):
+        return State.ERRORED
+    worst = {failure.severity for failure in failures}
+    if Severity.CRITICAL in worst:
+        return State.FAILED
+    return State.WARNED if Severity.WARNING in worst else State.PASSED
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """One expectation's answer in counts: rows asked, rows without a value, rows against it."""
+
+    success: bool
+    elements: int = 0
+    missing: int = 0
+    unexpected: int = 0
+    observed: int | list[str] | None = None
+    detail: str = ""
+    error: str | None = None
+
+
+def _failure(expectation: Expectation, answer: _Answer) -> Failure:
+    kwargs = expectation["kwargs"]
+    asked = [] if expectation["type"] in SHAPE else columns_of(kwargs)
+    return Failure(
+        expectation=expectation["type"],
+        column=", ".join(asked) or "table",
+        severity=Severity(expectation["severity"]),
+        unexpected_count=answer.unexpected,
+        element_count=answer.elements,
+        detail=answer.detail,
+        error=answer.error,
+    )
+
+
+# --- asking -----------------------------------------------------------------------------------------------------------
+
+
+def _ask(suite: Sequence[Expectation], frames: Sequence[pl.DataFrame]) -> list[_Answer | None]:
+    """One answer an expectation; None where a column is absent or of another type, which the shape already tells."""
+    places = {
+        "shape": [place for place, expectation in enumerate(suite) if expectation["type"] in SHAPE],
+        "rows": [],
+        "keys": [],
+        "whole": [],
+    }
+    sound = _sound_columns(suite, frames)
+    for place, expectation in enumerate(suite):
+        if expectation["type"] in SHAPE or not sound.issuperset(columns_of(expectation["kwargs"])):
+            continue
+        kind = expectation["type"]
+        places["keys" if kind in KEYS else "rows" if ROWWISE.fullmatch(kind) else "whole"].append(place)
+
+    answers: list[_Answer | None] = [None] * len(suite)
+    # Frames of one schema share one answer; there is more than one only when the shape is broken.
+    schemas = {tuple(frame.schema.items()): frame.clear() for frame in frames}
+    shapes = [_asked(suite, places["shape"], frame) for frame in schemas.values()]
+    if sum(frame.height for frame in frames) <= SLICE_ROWS:
+        together = sorted(places["rows"] + places["keys"] + places["whole"])
+        asked = [_asked(suite, together, _joined(suite, together, frames))]
+        groups = [(places["shape"], shapes), (together, asked)]
+    else:
+        rows = [_asked(suite, places["rows"], part) for part in _packed(suite, places["rows"], frames)]
+        groups = [(places["shape"], shapes), (places["rows"], rows)]
+        for place in places["keys"]:
+            buckets = _buckets(_joined(suite, [place], frames), columns_of(suite[place]["kwargs"]))
+            groups.append(([place], [_asked(suite, [place], bucket) for bucket in buckets]))
+        if places["whole"]:
+            whole = _joined(suite, places["whole"], frames)
+            groups.append((places["whole"], [_asked(suite, places["whole"], whole)]))
+    for members, per_batch in groups:
+        for index, place in enumerate(members):
+            answers[place] = _merged(suite[place], [batch[index] for batch in per_batch])
+    return answers
+
+
+def _sound_columns(suite: Sequence[Expectation], frames: Sequence[pl.DataFrame]) -> set[str]:
+    """The columns every frame has with the declared type: only these can be asked anything."""
+    from etl.model import Type
+    from etl.model.frames import DTYPES
+
+    declared: dict[str, str] = next(
+        (each["kwargs"]["column_types"] for each in suite if each["type"] == COLUMN_TYPES), {}
+    )
+    return {
+        name for name, kind in declared.items() if all(frame.schema.get(name) == DTYPES[Type(kind)] for frame in frames)
+    }
+
+
+def _needed(suite: Sequence[Expectation], places: Sequence[int], schema: pl.Schema) -> list[pl.Expr]:
+    """What of each column has to be seen: its values, or (when only presence is asked) True where there is one."""
+    valued: set[str] = set()
+    present: list[str] = []
+    for place in places:
+        kwargs = suite[place]["kwargs"]
+        named = columns_of(kwargs)
+        present.extend(named)
+        if suite[place]["type"] != NOT_NULL:
+            valued.update(named)
+        condition = kwargs.get("row_condition")
+        if condition is not None:
+            mentioned = [name for name in schema if re.search(rf"\b{re.escape(name)}\b", str(condition))]
+            present.extend(mentioned)
+            valued.update(mentioned)
+    if not present and schema:
+        present = [next(iter(schema))]  # a row count needs rows, whatever is in them
+    return [
+        _as_values(name, schema[name]) if name in valued else _as_presence(name, schema[name])
+        for name in dict.fromkeys(present)
+    ]
+
+
+def _as_presence(name: str, dtype: pl.DataType) -> pl.Expr:
+    column = pl.col(name).fill_nan(None) if dtype.is_float() else pl.col(name)
+    return pl.when(column.is_not_null()).then(True).alias(name)
+
+
+def _as_values(name: str, dtype: pl.DataType) -> pl.Expr:
+    if dtype.is_decimal():
+        return pl.col(name).cast(pl.Float64)  # Arrow refuses to compare decimals with floats
+    return pl.col(name).fill_nan(None) if dtype.is_float() else pl.col(name)
+
+
+def _joined(suite: Sequence[Expectation], places: Sequence[int], frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    return pl.concat([frame.select(_needed(suite, places, frame.schema)) for frame in frames])
+
+
+def _packed(
+    suite: Sequence[Expectation], places: Sequence[int], frames: Sequence[pl.DataFrame]
+) -> Iterator[pl.DataFrame]:
+    """The frames' needed columns in batches of at most SLICE_ROWS: small frames together, large ones cut."""
+    waiting: list[pl.DataFrame] = []
+    for frame in frames:
+        for piece in frame.iter_slices(SLICE_ROWS):
+            if waiting and sum(each.height for each in waiting) + piece.height > SLICE_ROWS:
+                yield _joined(suite, places, waiting)
+                waiting = []
+            waiting.append(piece)
+    if waiting:
+        yield _joined(suite, places, waiting)
+
+
+def _buckets(keys: pl.DataFrame, columns: list[str]) -> Iterator[pl.DataFrame]:
+    """`keys` cut by hash, so that equal keys always meet in one bucket and uniqueness stays exact."""
+    count = -(-keys.height // SLICE_ROWS)
+    bucket = (keys.select(pl.struct(columns).hash(seed=0) % count)).to_series()
+    for number in range(count):
+        yield keys.filter(bucket == number)
+
+
+def _merged(expectation: Expectation, answers: Sequence[_Answer]) -> _Answer:
+    """The batches' answers as one: counts added, the share that must hold asked of the sum."""
+    if len(answers) == 1:
+        return answers[0]
+    failed = next((answer for answer in answers if answer.error is not None), None)
+    if failed is not None:
+        return failed
+    elements, missing, unexpected = (
+        sum(getattr(answer, count) for answer in answers) for count in ("elements", "missing", "unexpected")
+    )
+    considered = elements - missing
+    if expectation["type"] in SHAPE:
+        return next((answer for answer in answers if not answer.success), answers[0])
+    if not considered:
+        success = all(answer.success for answer in answers)
+    else:
+        success = (considered - unexpected) / considered >= expectation["kwargs"].get("mostly", 1.0)
+    return _Answer(success, elements, missing, unexpected)
+
+
+# --- Great Expectations -----------------------------------------------------------------------------------------------
+
+GATE = threading.RLock()
+"""One validation at a time in a process: GX keeps its current project in a global."""
+
+
+@functools.cache
+def _batch_definition() -> Any:
+    """The one batch definition of this process, in an ephemeral context without files, network or progress bars."""
+    import great_expectations as gx
+    from great_expectations.data_context.types.base import ProgressBarsConfig
+
+    import expectations.own  # noqa: F401  # registers our expectations
+
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = ProgressBarsConfig(globally=False)
+    asset = context.data_sources.add_pandas("lake").add_dataframe_asset("rows")
+    return asset.add_batch_definition_whole_dataframe("batch")
+
+
+@functools.lru_cache(maxsize=512)
+def _gx_suite(expectations: str) -> Any:
+    """The GX suite of these expectations (JSON). Kept: parsing one costs as much as asking it."""
+    from great_expectations.core import ExpectationSuite
+
+    return ExpectationSuite(name="gate", expectations=json.loads(expectations))
+
+
+def _asked(suite: Sequence[Expectation], places: Sequence[int], batch: pl.DataFrame) -> list[_Answer]:
+    """The answers of GX for the expectations at `places`, in that order."""
+    if not places:
+        return []
+    definition = _batch_definition()
+    # GX sorts results by column; the place carried in `meta` brings them back in order.
+    told = [suite[place] | {"meta": {"place": place}} for place in places]
+    asked = _gx_suite(json.dumps(told))
+    handed = batch.to_pandas(use_pyarrow_extension_array=True)
+    outcome = definition.get_batch({"dataframe": handed}).validate(asked, result_format=RESULT_FORMAT)
+    by_place = {each.expectation_config.meta["place"]: _answer(each) for each in outcome.results}
+    return [by_place[place] for place in places]
+
+
+def _answer(outcome: Any) -> _Answer:
+    """GX's result, reduced to counts. What an exception says is dropped: it may quote a value."""
+    error = _exception_kind(outcome.exception_info)
+    if error is not None:
+        return _Answer(success=False, error=error)
+    kind, kwargs = outcome.expectation_config.type, outcome.expectation_config.kwargs
+    counts = outcome.result or {}
+    if kind == COLUMN_LIST:
+        found, detail = _columns_found(counts["observed_value"], kwargs["column_list"])
+        return _Answer(bool(outcome.success), observed=found, detail=detail)
+    observed = counts.get("observed_value")
+    wrong = counts["details"]["mismatched"] if kind == COLUMN_TYPES else []
+    return _Answer(
+        success=bool(outcome.success),
+        elements=int(counts.get("element_count") or 0),
+        missing=int(counts.get("missing_count") or 0),
+        unexpected=int(counts.get("unexpected_count") or 0),
+        # What is observed of one column (its largest value, say) is a value; of the table it is a count.
+        observed=observed if type(observed) is int and "column" not in kwargs else None,
+        detail=", ".join(f"{each['column']} is {each['found']}, declared {each['expected']}" for each in wrong),
+    )
+
+
+def _columns_found(found: list[str], declared: list[str]) -> tuple[list[str], str]:
+    """The columns that came, undeclared ones unnamed (a name made by pivoting is a value), and what differs."""
+    missing = [name for name in declared if name not in found]
+    undeclared = sum(name not in declared for name in found)
+    told = [f"missing {', '.join(missing)}"] if missing else []
+    told += [f"{undeclared} undeclared"] if undeclared else []
+    if not told and found != declared:
+        told = ["the order is another"]
+    return [name if name in declared else "(undeclared)" for name in found], "; ".join(told)
+
+
+def _exception_kind(exception_info: dict[str, Any] | None) -> str | None:
+    """The class of the exception behind a result, or None. GX gives one mapping, or one per failed metric."""
+    if not exception_info:
+        return None
+    infos = [exception_info] if "raised_exception" in exception_info else list(exception_info.values())
+    raised = [info for info in infos if info["raised_exception"]]
+    if not raised:
+        return None
+    spoken = re.findall(r"^([\w.]+)(?=:|$)", str(raised[0]["exception_traceback"]), re.MULTILINE)
+    known = _exception_names()
+    named = [name.rpartition(".")[2] for name in spoken]
+    # The first exception of a chain is the cause; GX's own wrapping comes after it.
+    return next((name for name in named if name in known), "an exception")
+
+
+def _exception_names() -> frozenset[str]:
+    """The names of all exception classes there are. Only such a name is repeated, never another word of a message."""
+    found: set[str] = set()
+    waiting: list[type[BaseException]] = [builtins.BaseException]
+    while waiting:
+        for kind in type.__subclasses__(waiting.pop()):
+            if kind.__name__ not in found:
+                found.add(kind.__name__)
+                waiting.append(kind)
+    return frozenset(found)
+
+
+@contextmanager
+def _hushed() -> Iterator[None]:
+    """GX logs the exceptions it meets, messages and all; they may quote values, so its logs stay shut here."""
+    logger = logging.getLogger("great_expectations")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+# --- keeping ----------------------------------------------------------------------------------------------------------
+
+
+def _store(
+    table: Table, window: str, run_id: str, docs: Path, suite: Sequence[Expectation], answers: Sequence[_Answer | None]
+) -> Path:
+    """The result, stored for Data Docs; the path of its page, which `build_docs` makes."""
+    import great_expectations
+    from great_expectations.core import ExpectationSuiteValidationResult
+    from great_expectations.core.run_identifier import RunIdentifier
+    from great_expectations.data_context.types.resource_identifiers import (
+        ExpectationSuiteIdentifier,
+        ValidationResultIdentifier,
+    )
+
+    told = [
+        _gx_result(expectation, answer)
+        for expectation, answer in zip(suite, answers, strict=True)
+        if answer is not None
+    ]
+    succeeded = sum(each.success for each in told)
+    run = RunIdentifier(run_name=_path_part(run_id), run_time=datetime.now(UTC))
+    key = ValidationResultIdentifier(ExpectationSuiteIdentifier(table.full_name), run, _path_part(window))
+    outcome = ExpectationSuiteValidationResult(
+        success=succeeded == len(told),
+        results=told,
+        suite_name=table.full_name,
+        statistics={
+            "evaluated_expectations": len(told),
+            "successful_expectations": succeeded,
+            "unsuccessful_expectations": len(told) - succeeded,
+            "success_percent": 100.0 * succeeded / len(told) if told else None,
+        },
+        meta={
+            "great_expectations_version": great_expectations.__version__,
+            "run_id": run,
+            "batch_spec": {"data_asset_name": table.full_name},
+            "batch_parameters": {"window": window},
+        },
+        batch_id=_path_part(window),
+    )
+    store = results_store(docs)
+    store.set(key, outcome)
+    return docs.joinpath("data_docs", "validations", *key.to_tuple()).with_suffix(".html")
+
+
+def results_store(docs: Path) -> Any:
+    """GX's store of validation results in `docs`."""
+    from great_expectations.data_context.store import ValidationResultsStore
+
+    backend = {
+        "class_name": "TupleFilesystemStoreBackend",
+        "base_directory": str(docs / RESULTS),
+        "suppress_store_backend_id": True,
+    }
+    return ValidationResultsStore(store_backend=backend)
+
+
+def _path_part(text: str) -> str:
+    """`text` as one part of a path: GX refuses slashes, and a file name ends at 255 bytes."""
+    return re.sub(r"[^A-Za-z0-9:+_=-]", "_", text)[:120] or "_"
+
+
+def _gx_result(expectation: Expectation, answer: _Answer) -> Any:
+    """GX's own result object, made of counts."""
+    from great_expectations.core import ExpectationValidationResult
+    from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
+
+    from expectations.own import described
+
+    said = described(expectation["type"], expectation["kwargs"])
+    return ExpectationValidationResult(
+        success=answer.success,
+        expectation_config=ExpectationConfiguration(
+            type=expectation["type"],
+            kwargs=dict(expectation["kwargs"]),
+            meta=dict(expectation["meta"]),
+            severity=expectation["severity"],
+            description=f"{said} Found: {answer.detail}." if said and answer.detail else said,
+            notes=expectation["meta"]["why"] or None,
+        ),
+        result=_told_counts(answer),
+        exception_info={
+            "raised_exception": answer.error is not None,
+            "exception_message": answer.error,
+            "exception_traceback": None if answer.error is None else "left out: it may quote a value",
+        },
+    )
+
+
+def _told_counts(answer: _Answer) -> dict[str, Any]:
+    if answer.observed is not None:
+        return {"observed_value": answer.observed}
+    if not answer.elements:
+        return {}
+    considered = answer.elements - answer.missing
+    share = 100.0 * answer.unexpected / considered if considered else None
+    return {
+        "element_count": answer.elements,
+        "missing_count": answer.missing,
+        "missing_percent": 100.0 * answer.missing / answer.elements,
+        "unexpected_count": answer.unexpected,
+        "unexpected_percent": share,
+        "unexpected_percent_total": 100.0 * answer.unexpected / answer.elements,
+        "unexpected_percent_nonmissing": share,
+        "partial_unexpected_list": [],
+    }

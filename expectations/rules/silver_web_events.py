@@ -1,0 +1,14 @@
+"""Web events: they are received after they happen."""
+
+from __future__ import annotations
+
+from etl.model import Check, Severity
+
+RULES = (
+    Check(
+        "expect_column_pair_values_a_to_be_at_most_hours_after_b",
+        {"column_A": "event_at", "column_B": "received_at", "hours": 24},
+        severity=Severity.WARNING,
+        why="received more than a day before it happened: the browser's clock was believed",
+    ),
+)
