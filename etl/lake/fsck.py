@@ -1,0 +1,204 @@
+"""Compare what is there with what the ledger says was written: every file of a table, every byte.
+
+Read are the ledger (its chain), Delta's log (every commit and checkpoint by SHA-256), Delta's own view of the
+latest version, and every visible data file (size, SHA-256, rows, and every page by its checksum).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from etl.errors import LakeDamaged, LakeError
+from etl.lake import ledger, log
+from etl.lake.commit import differing_files
+from etl.lake.layout import LOG_FOLDER, Place
+from etl.lake.ledger import Chain
+from etl.lake.log import CommitEntry, FileEntry
+
+DAMAGE = "damage"
+NOTE = "note"
+
+#: What delta-rs calls a file it has not finished: the final name, a hash sign and a number.
+_STAGING = re.compile(r"#\d+$")
+
+_RESTORE = "restore it from a backup"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is not as it should be.
+
+    `severity`: "damage" (readers may get less, more or nothing) or "note" (harmless: a leftover, a ledger line a
+    killed process did not write). `file` from the lake's root on.
+    """
+
+    table: str
+    severity: str
+    file: str
+    what: str
+    way_out: str
+
+
+def check(place: Place, *, fsync: bool) -> list[Finding]:
+    """The findings of one table. Ledger lines that a killed process left out are written now, and noted."""
+    chain, findings = _checked_ledger(place, fsync=fsync)
+    findings += _checked_log(place, chain)
+    commits, unread = _commits(place, chain)
+    findings += unread
+    if commits:
+        findings += _checked_view(place, commits)
+        findings += [found for file in ledger.active(commits).values() for found in _checked_file(place, file)]
+    if not any(found.severity == DAMAGE for found in findings):
+        findings += [_leftover(place, path) for path in leftovers(place)]
+    return _each_once(findings)
+
+
+def _checked_ledger(place: Place, *, fsync: bool) -> tuple[Chain | None, list[Finding]]:
+    there = log.versions(place)
+    try:
+        before = ledger.read(place)
+        added = ledger.catch_up(place, fsync=fsync)
+        chain = ledger.read(place)
+    except (LakeError, OSError) as problem:
+        return _read_or_none(place), [_damage(place, place.ledger, _said(place, problem), _RESTORE)]
+    if before.version < 0 and len(there) > ledger.CHECKPOINT_EVERY:
+        return chain, [
+            _damage(place, place.ledger, f"was gone; {len(there)} commits had no ledger", "compare with a backup of it")
+        ]
+    missing = len(chain.commits) - len(before.commits)
+    if missing or added:
+        what = f"{missing} commit(s) and {added - missing} checkpoint(s) of killed processes were not in it; added now"
+        return chain, [Finding(place.name, NOTE, place.shown(place.ledger), what, "nothing to do")]
+    return chain, []
+
+
+def _read_or_none(place: Place) -> Chain | None:
+    try:
+        return ledger.read(place)
+    except (LakeError, OSError):
+        return None
+
+
+def _checked_log(place: Place, chain: Chain | None) -> list[Finding]:
+    """Commits without a gap, each byte for byte the one that was written; checkpoints too."""
+    there = set(log.versions(place))
+    latest = max(there, default=-1)
+    known = chain.version if chain is not None else -1
+    findings = [
+        _damage(place, place.log / log.commit_file(version), "is missing", _RESTORE)
+        for version in range(max(latest, known) + 1)
+        if version not in there
+    ]
+    if chain is None:
+        return findings
+    for entry in chain.commits:
+        path = place.log / log.commit_file(entry.version)
+        if entry.version in there and ledger.sha256_of(path) != entry.log:
+            findings.append(_damage(place, path, "is not the commit that was written", _RESTORE))
+    return findings + list(_checked_checkpoints(place, chain))
+
+
+def _checked_checkpoints(place: Place, chain: Chain) -> Iterator[Finding]:
+    """Checkpoints are copies of what the commits say: a bad one may be removed."""
+    pointer = "_last_checkpoint"
+    for number, checkpoint in enumerate(chain.checkpoints, start=1):
+        for name, sha256 in checkpoint.files.items():
+            path = place.log / name
+            overwritten = name == pointer and number < len(chain.checkpoints)
+            if path.exists() and not overwritten and ledger.sha256_of(path) != sha256:
+                yield _damage(place, path, "is not the checkpoint that was written", "remove it: the commits suffice")
+
+
+def _commits(place: Place, chain: Chain | None) -> tuple[Sequence[CommitEntry], list[Finding]]:
+    """What the ledger says was written or, where it is damaged, what the log says."""
+    if chain is not None and chain.commits:
+        return chain.commits, []
+    commits: list[CommitEntry] = []
+    for version in log.versions(place):
+        try:
+            commits.append(log.entry_of(place, version))
+        except LakeDamaged as problem:
+            path = place.log / log.commit_file(version)
+            return (), [_damage(place, path, _said(place, problem), _RESTORE)]
+    return commits, []
+
+
+def _checked_view(place: Place, commits: Sequence[CommitEntry]) -> list[Finding]:
+    """Delta itself sees the files the ledger says."""
+    from deltalake import DeltaTable
+
+    try:
+        handle = DeltaTable(place.uri)
+        differing = differing_files(commits, handle) if handle.version() == commits[-1].version else None
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as problem:  # noqa: BLE001  a panic of delta-rs is no Exception, and is a finding
+        return [_damage(place, place.log, f"Delta cannot read it ({type(problem).__name__})", _RESTORE)]
+    if differing is None:
+        what = f"Delta sees version {handle.version()}, the ledger has {commits[-1].version}"
+        return [_damage(place, place.log, what, "run again when no writer is at work, else restore it from a backup")]
+    return [_damage(place, place.folder / path, "Delta and the ledger disagree on it", _RESTORE) for path in differing]
+
+
+def _checked_file(place: Place, file: FileEntry) -> list[Finding]:
+    path = place.folder / file.path
+    way_out = "restore it from a backup, or build its days again"
+    try:
+        size = path.stat().st_size
+        if size != file.size:
+            return [_damage(place, path, f"expected {file.size} bytes, came {size}", way_out)]
+        if ledger.sha256_of(path) != file.sha256:
+            return [_damage(place, path, "is not the file that was written (SHA-256 differs)", way_out)]
+        if (rows := _rows_of_pages(path)) != file.rows:
+            return [_damage(place, path, f"expected {file.rows} rows, came {rows}", way_out)]
+    except (OSError, ValueError) as problem:
+        reason = getattr(problem, "strerror", None) or type(problem).__name__
+        return [_damage(place, path, f"cannot be read: {reason}", way_out)]
+    return []
+
+
+def _rows_of_pages(path: Path) -> int:
+    """Rows of a data file, after every page of it was held against its checksum. Raises: OSError, ValueError."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        return sum(batch.num_rows for batch in file.iter_batches())
+
+
+def leftovers(place: Place) -> list[Path]:
+    """Files no commit ever named: of killed processes, or of a write that is going on. Raises: LakeDamaged."""
+    there = log.versions(place)
+    commits = ledger.commits_up_to(place, there[-1]) if there else ()
+    named = {place.folder / file.path for entry in commits for file in entry.added}
+    data = [
+        path
+        for path in place.folder.rglob("*")
+        if path.is_file() and LOG_FOLDER not in path.relative_to(place.folder).parts and path not in named
+    ]
+    staging = [path for path in place.log.rglob("*") if path.is_file() and _STAGING.search(path.name)]
+    return sorted([*data, *staging])
+
+
+def _leftover(place: Place, path: Path) -> Finding:
+    what = "no commit names it: left by a killed process, or a write that is going on"
+    return Finding(place.name, NOTE, place.shown(path), what, "nothing to do; sweep removes it after a day")
+
+
+def _damage(place: Place, path: Path, what: str, way_out: str) -> Finding:
+    return Finding(place.name, DAMAGE, place.shown(path), what, way_out)
+
+
+def _said(place: Place, problem: BaseException) -> str:
+    """What an error says, without the table's name, which the finding has already."""
+    return str(problem).removeprefix(f"{place.name}: ")
+
+
+def _each_once(findings: Sequence[Finding]) -> list[Finding]:
+    """One finding a file, the first: it is the nearest to the cause."""
+    first: dict[str, Finding] = {}
+    for finding in findings:
+        first.setdefault(finding.file, finding)
+    return list(first.values())
