@@ -32,7 +32,8 @@ def picked(bronze: pl.LazyFrame, *, source: Source, stream: Stream, feed: Feed, 
     """The rows one feed makes of a stream's landed records, typed as `table` accepts them.
 
     One row per record, or per element of the feed's exploded list; `_row` is the record's position in `bronze`.
-    Columns the feed does not fill are null. Fates so far: `not_this_feed` (filtered by `where` or `unless`; deletions
+    Columns the feed does not fill are null; but the subject's own id (`event_id`, `order_line_id`) is then the record's
+    id, with the element's number where one record holds several. Fates so far: `not_this_feed` (filtered by `where` or `unless`; deletions
     are not asked), `no_elements` (filtered, the list is empty), `<column>.unreadable` (quarantined).
 
     Raises: DeclarationError when the feed fills a column the table does not accept.
@@ -51,11 +52,12 @@ def picked(bronze: pl.LazyFrame, *, source: Source, stream: Stream, feed: Feed, 
     values = typed_columns(texts, feed.fields, table.accepts)
     envelope = landed.drop("_payload")
     rows = envelope[values["_row"]] if feed.explode else envelope
-    rows = rows.hstack(values.drop("_row", "_element"))
+    rows = rows.hstack(values.drop("_row"))
     if feed.explode:
         childless = envelope.join(values.select("_row").unique(), on="_row", how="anti", maintain_order="left")
         rows = pl.concat([rows.with_columns(_is_childless=False), childless.with_columns(_is_childless=True)],
                          how="diagonal")  # fmt: skip
+    own_id = pl.concat_str("_id", pl.lit(":"), "_element") if feed.explode else pl.col("_id")
     is_other = _among(asked, feed.where, turned=True) | _among(asked, feed.unless, turned=False)
     childless_too = [Verdict("filtered", "no_elements", pl.col("_is_childless"), "the list it brings is empty")]
     verdicts = [
@@ -82,12 +84,23 @@ def picked(bronze: pl.LazyFrame, *, source: Source, stream: Stream, feed: Feed, 
         .select(
             *envelope.columns,
             *(
-                pl.col(name) if name in feed.fields else pl.lit(None, dtype(column.type)).alias(name)
+                pl.col(name)
+                if name in feed.fields
+                else own_id.alias(name)
+                if name == _own_id(table)
+                else pl.lit(None, dtype(column.type)).alias(name)
                 for name, column in accepted.items()
             ),
             *FATES,
         )
     )
+
+
+def _own_id(table: Table) -> str | None:
+    """The one accepted column that is the table's key within a source; None where the key is more than an id."""
+    accepted = {column.name for column in table.accepts}
+    own = [name for name in table.key if name in accepted]
+    return own[0] if len(own) == 1 and own[0].endswith("_id") else None
 
 
 def _among(asked: Mapping[str, str], conditions: Mapping[str, tuple[str, ...]], *, turned: bool) -> pl.Expr:
