@@ -146,12 +146,12 @@ def sources() -> None:
 
 @app.command(rich_help_panel="Look after")
 def status() -> None:
-    """Show every table's visible version, rows and bytes."""
+    """Show every table's visible version and rows."""
     from etl.run.house import open_house
     from etl.run.show import show_rows
     from etl.run.upkeep import standing
 
-    show_rows(_console, ("table", "version", "rows", "files", "MB"), standing(open_house(load_settings())))
+    show_rows(_console, ("table", "version", "rows"), standing(open_house(load_settings())))
 
 
 @app.command(rich_help_panel="Look after")

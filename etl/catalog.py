@@ -87,10 +87,7 @@ def load_catalog(active: Iterable[str] | None = None, declarations: Sequence[Pat
     SettingsError when a declarations file cannot be read.
     """
     known = _unique_sources([*sources.BUILTIN, *_declared(declarations)])
-    if active is None:
-        chosen = tuple(sources.BUILTIN)
-    else:
-        chosen = tuple(_known(known, name) for name in active)
+    chosen = sources.BUILTIN if active is None else tuple(_known(known, name) for name in active)
     bronze: dict[str, tuple[Source, Stream, Table]] = {}
     for source in chosen:
         for stream in source.streams:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -19,6 +19,7 @@ from etl.bronze.tables import INGEST_LOG
 from etl.catalog import Fed, quarantine_of
 from etl.compute import over
 from etl.errors import ConservationError
+from etl.lake import Commit
 from etl.model import Column, Partition, Table, Window
 from etl.model.frames import dtype, schema_of
 from etl.run.house import House
@@ -58,30 +59,27 @@ def build(house: House, table: Table, window: Window, *, run_id: str, audit: Aud
     pieces = _subject(house, table, window) if table.is_subject else [_derived(house, table, window)]
     days = _days(house, table, window) if table.partition is Partition.DAY else None
     rows = pl.concat([piece.rows for piece in pieces]) if pieces else _no_rows(table)
-    counts = {
-        fate: sum(piece.counts.get(fate, 0) for piece in pieces)
-        for fate in ("quarantined", "deduplicated", "filtered", "derived")
-    }
     report = Report(
         table=table.full_name,
         window=window.key,
         rows_in=sum(piece.rows_in for piece in pieces),
         rows_out=rows.height,
+        quarantined=_counted(pieces, "quarantined"),
+        deduplicated=_counted(pieces, "deduplicated"),
+        filtered=_counted(pieces, "filtered"),
+        derived=_counted(pieces, "derived"),
         accounted=None if table.weight is None else int(rows[table.weight].sum()),
-        **counts,
     ).balanced()
 
     audit(table, [rows], window.key)
     if table.is_subject:
         _publish(house, quarantine_of(table), _rejected(pieces, run_id), days=days, load_id=run_id, volatile=("batch",))
     commit = _publish(house, table, rows, days=days, load_id=run_id)
-    return _finished(report, commit.version, commit.written, time.perf_counter() - began)
+    return replace(report, version=commit.version, written=commit.written, seconds=time.perf_counter() - began)
 
 
-def _finished(report: Report, version: int | None, written: bool, seconds: float) -> Report:
-    from dataclasses import replace
-
-    return replace(report, version=version, written=written, seconds=seconds)
+def _counted(pieces: Sequence[_Piece], fate: str) -> int:
+    return sum(piece.counts.get(fate, 0) for piece in pieces)
 
 
 def _publish(
@@ -92,7 +90,7 @@ def _publish(
     days: Sequence[date] | None,
     load_id: str,
     volatile: tuple[str, ...] = (),
-) -> Any:
+) -> Commit:
     if table.partition is Partition.DAY and days is None:
         days = sorted({*house.lake.days(table), *rows["day"].unique().to_list()})
     staged = house.lake.stage(table, rows, days=days, volatile=volatile)
@@ -138,7 +136,7 @@ def _records(house: House, table: Table, feds: Sequence[Fed], days: Sequence[dat
     frames: list[pl.DataFrame] = []
     for fed in feds:
         landed = house.lake.read(fed.bronze, days=days).collect()
-        rows = picked(landed, source=fed.source, stream=fed.stream, feed=fed.feed, table=table).collect()
+        rows = picked(landed.lazy(), source=fed.source, stream=fed.stream, feed=fed.feed, table=table).collect()
         if rows.select(pl.col("_row").n_unique()).item() != landed.height:
             raise ConservationError(
                 f"{table.full_name}: {landed.height} records of {fed.bronze.full_name} went in, and not all left a row"

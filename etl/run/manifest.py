@@ -1,4 +1,4 @@
-"""What Airflow needs to know of the catalogue, as a small JSON file: DAGs parse in milliseconds, with no engine loaded."""
+"""What Airflow needs to know of the catalogue, as a small JSON file: DAGs parse with no engine loaded."""
 
 from __future__ import annotations
 

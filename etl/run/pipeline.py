@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from enum import Enum
+from functools import partial
 
 from etl.errors import C360Error, LakeFull
 from etl.model import Window
@@ -89,10 +90,10 @@ def _one_window(house: House, window: Window, *, run_id: str, only_sources: Sequ
             if only_sources is not None and source.name not in only_sources:
                 continue
             outcome = _attempt(
-                name, window.key, lambda s=source.name, t=stream.name: ingest_stream(house, s, t, window, run_id=run_id)
+                name, window.key, partial(ingest_stream, house, source.name, stream.name, window, run_id=run_id)
             )
         else:
-            outcome = _attempt(name, window.key, lambda n=name: build_table(house, n, window, run_id=run_id))
+            outcome = _attempt(name, window.key, partial(build_table, house, name, window, run_id=run_id))
         if outcome.state is not State.DONE:
             broken.add(name)
         yield outcome

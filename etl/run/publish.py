@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from expectations.docs import build_docs
-
 from etl.bronze.tables import DEAD_LETTERS, INGEST_LOG
 from etl.catalog import quarantine_of
 from etl.run.house import House
 from etl.serve import catalogue
+from expectations.docs import build_docs
 
 
 def publish(house: House) -> int:

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import polars as pl
-from expectations.checkpoint import Verdict, validate
 
 from etl.model import Table
+from expectations.checkpoint import Verdict, validate
 
 
 def gate(

@@ -8,14 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from expectations.checkpoint import Verdict
-
 from etl.model import Window
 from etl.run.build import build
 from etl.run.house import House
 from etl.run.ingest import ingest
 from etl.run.quality import gate
 from etl.run.report import Report
+from expectations.checkpoint import Verdict
 
 
 def ingest_stream(

@@ -17,7 +17,10 @@ from etl.settings import load_settings
 
 
 def ingest(source: str, stream: str, key: str, run_id: str) -> dict[str, Any]:
-    """Land one stream's window in bronze; the report's counts. Raises: NameRefused, SourceError, QualityError, LakeError."""
+    """Land one stream's window in bronze; the report's counts.
+
+    Raises: NameRefused, SourceError, QualityError, LakeError.
+    """
     return asdict(ingest_stream(_house(), source, stream, Window.parse(key), run_id=run_id))
 
 

@@ -31,17 +31,11 @@ def landed(house: House) -> dict[tuple[str, str], tuple[str, str, str, str]]:
     return found
 
 
-def standing(house: House) -> list[tuple[str, str, str, str, str]]:
-    """(table, visible version, rows, files, megabytes) of every table that exists."""
+def standing(house: House) -> list[tuple[str, str, str]]:
+    """(table, visible version, rows) of every table that exists."""
     tables = [*(table for _, _, table in house.catalog.bronze.values()), *house.catalog.tables]
-    rows = []
-    for table in tables:
-        if house.lake.exists(table):
-            size = house.lake.size(table)
-            rows.append(
-                (table.full_name, str(size.version), f"{size.rows:,}", str(size.files), f"{size.bytes / 1e6:.1f}")
-            )
-    return rows
+    there = [table for table in tables if house.lake.exists(table)]
+    return [(table.full_name, str(house.lake.version(table)), f"{house.lake.rows(table):,}") for table in there]
 
 
 def turned_away(house: House, only: Table | None) -> Sequence[Sequence[object]]:
