@@ -35,3 +35,11 @@ experiments `exposures_YYYYMMDD.jsonl` by received day: exposure_id, experiment_
             anonymous_id (the GA4 user_pseudo_id), user_id (login or null), exposed_at, received_at.
 ecb_rates   `rates.csv`: rate_date,currency,rate (units of currency for one EUR), working days only.
 """
+
+from __future__ import annotations
+
+from etl.demo.company import Company, build_company
+from etl.demo.files import DemoFiles, prepare, sources_config
+from etl.demo.server import DemoServer, Fault, serve
+
+__all__ = ["Company", "DemoFiles", "DemoServer", "Fault", "build_company", "prepare", "serve", "sources_config"]

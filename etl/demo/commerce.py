@@ -109,8 +109,15 @@ def build_products() -> tuple[Product, ...]:
         for title, price in goods:
             number = len(products) + 1
             products.append(
-                Product(8_100_000_000_000 + number * 101, 44_100_000_000_000 + number * 103, title, brand, category,
-                        round(price * 100), f"NL-{number:04d}")  # fmt: skip
+                Product(
+                    8_100_000_000_000 + number * 101,
+                    44_100_000_000_000 + number * 103,
+                    title,
+                    brand,
+                    category,
+                    round(price * 100),
+                    f"NL-{number:04d}",
+                )  # fmt: skip
             )
     return tuple(products)
 
@@ -130,7 +137,9 @@ class Till:
         is_guest = not person.login or rng.random() < 0.08
         email = spelled(rng, person).email.strip() or person.email
         coupon = rng.choice(tuple(COUPONS)) if rng.random() < 0.18 else ""
-        order = Order(5_900_000_000_000 + number * 32_768, number, person, at, currency, rate, is_guest, email, coupon, utm)
+        order = Order(
+            5_900_000_000_000 + number * 32_768, number, person, at, currency, rate, is_guest, email, coupon, utm
+        )
         percent = COUPONS.get(coupon, 0)
         for place in range(1 + (rng.random() < 0.45) + (rng.random() < 0.2) + (rng.random() < 0.1)):
             product = rng.choice(self._products)

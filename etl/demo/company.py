@@ -87,9 +87,7 @@ class Company:
 FORM = 1  # raised when the same seed gives other bytes than before, so that old files are not reused
 
 
-def build_company(
-    *, people: int = 5000, days: int = 30, first_day: date = date(2026, 1, 1), seed: int = 42
-) -> Company:
+def build_company(*, people: int = 5000, days: int = 30, first_day: date = date(2026, 1, 1), seed: int = 42) -> Company:
     """The company of these four values: always the same one."""
     start = ms_of(datetime.combine(first_day, time(), UTC))
     end = start + days * 86_400_000

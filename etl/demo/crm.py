@@ -58,7 +58,12 @@ def build_crm_rows(rng: Random, people: list[Person], truth: Truth, start: int, 
                 twin[13], twin[14] = "merged", f"C{serial - 1}"
             rows.append(tuple(twin))
             truth.link("crm_db", "customers", f"C{serial}", person.person_id)
-    for place, kind in ((11, "missing_id"), (23, "missing_id"), (31, "far_future_created_at"), (47, "far_future_created_at")):
+    for place, kind in (
+        (11, "missing_id"),
+        (23, "missing_id"),
+        (31, "far_future_created_at"),
+        (47, "far_future_created_at"),
+    ):
         if place < len(rows):
             row = list(rows[place])
             truth.spoil("crm_db", "customers", kind, "" if kind == "missing_id" else str(row[0]))
@@ -152,7 +157,7 @@ def _with_broken_contacts(versions: list[Version], truth: Truth) -> list[Version
     for version in versions:
         counts[version.id] = counts.get(version.id, 0) + 1
     spoilt = {"date_of_birth": ("unparsable_birth_date", "31.02.19xx"), "email": ("broken_email", "kein-at-zeichen")}
-    left = {name: 3 for name in spoilt}
+    left = dict.fromkeys(spoilt, 3)
     for place, version in enumerate(versions):
         name = "date_of_birth" if place % 2 else "email"
         if left[name] and counts[version.id] == 1 and version.payload and name in version.payload["properties"]:

@@ -17,7 +17,7 @@ from random import Random
 
 import polars as pl
 
-from etl.demo.company import Company, build_company
+from etl.demo.company import FORM, Company, build_company
 from etl.demo.marketing import META_ACCOUNT
 from etl.demo.records import DAY_MS, Truth, compact_day, iso_ms, iso_s, ms_of
 from etl.demo.traffic import EXPERIMENT, TRUE_LIFT
@@ -141,9 +141,11 @@ def _reading_files(company: Company, truth: Truth) -> dict[str, list[str]]:
     for person in company.people:
         if not person.device:
             continue
-        metric, unit, level = (("temperature", "celsius", 20.5), ("weight", "kilogram", 74.0), ("battery", "percent", 80.0))[
-            person.number % 3
-        ]
+        metric, unit, level = (
+            ("temperature", "celsius", 20.5),
+            ("weight", "kilogram", 74.0),
+            ("battery", "percent", 80.0),
+        )[person.number % 3]
         skew = int(rng.gauss(0, 1500)) if rng.random() > 0.03 else 7_200_000
         at, sequence, stop = person.joined_at, 0, person.left_at or end
         while True:
@@ -251,7 +253,9 @@ def _exposure_files(company: Company, truth: Truth) -> dict[str, list[str]]:
             lines.append(_line(record))
         if spoil and serial % 20 == 19:
             kind = spoil.pop(0)
-            change: dict[str, object] = {"variant": None} if kind == "missing_variant" else {"exposed_at": "2099-12-31T00:00:00.000Z"}
+            change: dict[str, object] = (
+                {"variant": None} if kind == "missing_variant" else {"exposed_at": "2099-12-31T00:00:00.000Z"}
+            )
             lines.append(_line({**record, "exposure_id": f"{ident}-bad", **change}))
             truth.spoil("experiments", "exposures", kind, f"{ident}-bad")
     return files
@@ -259,7 +263,10 @@ def _exposure_files(company: Company, truth: Truth) -> dict[str, list[str]]:
 
 def _rates_file(company: Company, truth: Truth) -> dict[str, list[str]]:
     lines = ["rate_date,currency,rate", *(f"{day},{currency},{rate}" for day, currency, rate in company.rates)]
-    for kind, line in (("unparsable_rate", f"{company.first_day},SEK,N/A"), ("unknown_currency", f"{company.first_day},EURO,1.0")):
+    for kind, line in (
+        ("unparsable_rate", f"{company.first_day},SEK,N/A"),
+        ("unknown_currency", f"{company.first_day},EURO,1.0"),
+    ):
         lines.append(line)
         truth.spoil("ecb_rates", "rates", kind, ":".join(line.split(",")[:2]))
     return {"rates.csv": lines}
@@ -364,8 +371,6 @@ def _experiment(company: Company) -> dict[str, object]:
 
 
 def _marker(people: int, days: int, seed: int, first_day: date) -> dict[str, object]:
-    from etl.demo.company import FORM
-
     return {"form": FORM, "seed": seed, "people": people, "days": days, "first_day": first_day.isoformat()}
 
 

@@ -24,7 +24,18 @@ METRICS = {
 KLAVIYO = "https://a.klaviyo.com/api"
 META_ACCOUNT = "1002003004"
 RESTATED_DAYS = 3
-THEMES = ("Winterruhe", "Neujahr", "Polarlicht", "Schneetage", "Hygge", "Aufbruch", "Frostfrei", "Waldluft", "Feuerstelle", "Vorfrühling")
+THEMES = (
+    "Winterruhe",
+    "Neujahr",
+    "Polarlicht",
+    "Schneetage",
+    "Hygge",
+    "Aufbruch",
+    "Frostfrei",
+    "Waldluft",
+    "Feuerstelle",
+    "Vorfrühling",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,11 +150,16 @@ def build_mailings(
                     left = True
                     withdrawals.append(Decision(person, "email_marketing", "withdrawn", at, at, "email"))
                     profiles.append(_updated_profile(profile, at))
-    for place in range(0, min(3, len(events))):
+    for place in range(min(3, len(events))):
         event = events[place * 7]
-        attributes = {**event.payload["attributes"], "event_properties": {"Campaign Name": "?"}} if event.payload else {}
+        attributes = (
+            {**event.payload["attributes"], "event_properties": {"Campaign Name": "?"}} if event.payload else {}
+        )
         stray = {**(event.payload or {}), "id": f"{event.id[:-1]}~", "attributes": attributes}
-        stray["relationships"] = {**stray["relationships"], "metric": _related("metric", "Unkn0w", "events", stray["id"])}
+        stray["relationships"] = {
+            **stray["relationships"],
+            "metric": _related("metric", "Unkn0w", "events", stray["id"]),
+        }
         events.append(Version(stray["id"], event.at, stray))
         truth.spoil("klaviyo", "events", "unknown_metric", stray["id"])
     return Mailings(profiles, events, _campaign_records(mailings), clicks, withdrawals, mailings)
@@ -171,7 +187,11 @@ def build_ads() -> tuple[Ad, ...]:
 
 
 def build_insights(
-    rng: Random, ads: tuple[Ad, ...], purchases: Mapping[tuple[str, str], tuple[int, int]], days: list[date], truth: Truth
+    rng: Random,
+    ads: tuple[Ad, ...],
+    purchases: Mapping[tuple[str, str], tuple[int, int]],
+    days: list[date],
+    truth: Truth,
 ) -> dict[date, list[list[dict[str, Any]]]]:
     """Insight rows: day -> age -> rows. Age k is what the network says k days after the day ended, final at age 3.
 
@@ -410,4 +430,3 @@ def _insight(
     row["actions"] = actions
     row["date_start"] = row["date_stop"] = day.isoformat()
     return row
-

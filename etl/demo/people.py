@@ -72,7 +72,9 @@ def build_people(rng: Random, count: int, start: int, end: int) -> list[Person]:
     people: list[Person] = []
     taken: set[str] = set()
     firms = [
-        (f"{word} {kind} GmbH", f"info@{word.lower()}-{kind.lower()}.example") for word in FIRM_WORDS for kind in FIRM_KINDS
+        (f"{word} {kind} GmbH", f"info@{word.lower()}-{kind.lower()}.example")
+        for word in FIRM_WORDS
+        for kind in FIRM_KINDS
     ]
     span = end - start
     for number in range(count):
@@ -268,7 +270,13 @@ def _plain(name: str) -> str:
 def _address(rng: Random, given: str, family: str, year: int, taken: set[str]) -> str:
     first, last = _plain(given), _plain(family)
     host = rng.choice(MAIL_HOSTS)
-    forms = (f"{first}.{last}", f"{first[0]}.{last}", f"{first}{last}{year % 100:02d}", f"{last}{year % 100:02d}", f"{first}_{last}")
+    forms = (
+        f"{first}.{last}",
+        f"{first[0]}.{last}",
+        f"{first}{last}{year % 100:02d}",
+        f"{last}{year % 100:02d}",
+        f"{first}_{last}",
+    )
     name = rng.choice(forms)
     address, serial = f"{name}@{host}", 1
     while address in taken:

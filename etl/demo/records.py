@@ -122,7 +122,9 @@ def moment_between(rng: Random, start: int, end: int) -> int:
         return start + int(rng.random() * max(end - start, 1))
     midnight = start - start % DAY_MS + DAY_MS
     days = max((end - midnight) // DAY_MS, 1)
-    moment = midnight + int(rng.random() * days) * DAY_MS + rng.choice(_HOURS) * 3_600_000 + int(rng.random() * 3_600_000)
+    moment = (
+        midnight + int(rng.random() * days) * DAY_MS + rng.choice(_HOURS) * 3_600_000 + int(rng.random() * 3_600_000)
+    )
     return min(moment, end - 1)
 
 

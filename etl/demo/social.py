@@ -29,15 +29,15 @@ def build_posts(rng: Random, people: list[Person], truth: Truth, start: int, end
         account_id = 10_000 + author.number if author else 900_000 + int(acct[8:].split("@")[0])
         language, _, text = rng.choice(POSTS)
         ident = str((at << 16) | (serial & 0xFFFF))
-        posts.append(Version(ident, at, _status(rng, ident, at, acct, account_id, language, text.format(rng.choice(names)))))
+        posts.append(
+            Version(ident, at, _status(rng, ident, at, acct, account_id, language, text.format(rng.choice(names))))
+        )
         if author is not None:
             truth.link("mastodon", "statuses", ident, author.person_id)
     return posts
 
 
-def _status(
-    rng: Random, ident: str, at: int, acct: str, account_id: int, language: str, text: str
-) -> dict[str, Any]:
+def _status(rng: Random, ident: str, at: int, acct: str, account_id: int, language: str, text: str) -> dict[str, Any]:
     """A status in Mastodon's shape, every key a current server sends."""
     name, host = acct.split("@")
     approval = {"automatic": ["public"], "manual": [], "current_user": "automatic"}

@@ -53,7 +53,14 @@ class Visit:
 
 
 def build_visits(
-    rng: Random, people: list[Person], clicks: list[Click], ads: tuple[Ad, ...], till: Till, truth: Truth, start: int, end: int
+    rng: Random,
+    people: list[Person],
+    clicks: list[Click],
+    ads: tuple[Ad, ...],
+    till: Till,
+    truth: Truth,
+    start: int,
+    end: int,
 ) -> list[Visit]:
     """Every visit of the span, in order of time, with the orders rung up on the way; orders without a visit too.
 
@@ -107,7 +114,9 @@ def _browsers(rng: Random, people: list[Person], truth: Truth, start: int) -> li
     """Each person's browsers; partners share one now and then."""
     browsers: list[list[Browser]] = []
     for person in people:
-        own = [_browser(rng, start, int(rng.random() * 6)) for _ in range(1 + (rng.random() < 0.5) + (rng.random() < 0.15))]
+        own = [
+            _browser(rng, start, int(rng.random() * 6)) for _ in range(1 + (rng.random() < 0.5) + (rng.random() < 0.15))
+        ]
         if person.household != person.number and rng.random() < 0.3:
             own.append(browsers[person.household][0])
         for browser in own:
@@ -140,7 +149,9 @@ def _visit(
 def _arrival(rng: Random, site: str, at: int, browser: Browser, person: Person | None, ads: tuple[Ad, ...]) -> Visit:
     if rng.random() < 0.13:
         ad = rng.choice(ads)
-        visit = Visit(site, at, browser, person, "facebook", "paid_social", ad.campaign_name, "https://www.facebook.com/")
+        visit = Visit(
+            site, at, browser, person, "facebook", "paid_social", ad.campaign_name, "https://www.facebook.com/"
+        )
         visit.ad = ad
         return visit
     roll = rng.random()

@@ -23,23 +23,7 @@ ARTICLES = tuple(f"/magazin/{word}" for word in (
 _TWICE = 0.01
 
 SNOWPLOW_COLUMNS = tuple(
-    "app_id platform etl_tstamp collector_tstamp dvce_created_tstamp event event_id txn_id name_tracker v_tracker "
-    "v_collector v_etl user_id user_ipaddress user_fingerprint domain_userid domain_sessionidx network_userid "
-    "geo_country geo_region geo_city geo_zipcode geo_latitude geo_longitude geo_region_name ip_isp ip_organization "
-    "ip_domain ip_netspeed page_url page_title page_referrer page_urlscheme page_urlhost page_urlport page_urlpath "
-    "page_urlquery page_urlfragment refr_urlscheme refr_urlhost refr_urlport refr_urlpath refr_urlquery "
-    "refr_urlfragment refr_medium refr_source refr_term mkt_medium mkt_source mkt_term mkt_content mkt_campaign "
-    "se_category se_action se_label se_property se_value tr_orderid tr_affiliation tr_total tr_tax tr_shipping tr_city "
-    "tr_state tr_country ti_orderid ti_sku ti_name ti_category ti_price ti_quantity pp_xoffset_min pp_xoffset_max "
-    "pp_yoffset_min pp_yoffset_max useragent br_name br_family br_version br_type br_renderengine br_lang "
-    "br_features_pdf br_features_flash br_features_java br_features_director br_features_quicktime "
-    "br_features_realplayer br_features_windowsmedia br_features_gears br_features_silverlight br_cookies "
-    "br_colordepth br_viewwidth br_viewheight os_name os_family os_manufacturer os_timezone dvce_type dvce_ismobile "
-    "dvce_screenwidth dvce_screenheight doc_charset doc_width doc_height tr_currency tr_total_base tr_tax_base "
-    "tr_shipping_base ti_currency ti_price_base base_currency geo_timezone mkt_clickid mkt_network etl_tags "
-    "dvce_sent_tstamp refr_domain_userid refr_device_tstamp domain_sessionid derived_tstamp event_vendor event_name "
-    "event_format event_version event_fingerprint true_tstamp load_tstamp "
-    "contexts_com_snowplowanalytics_snowplow_web_page_1_0_0 contexts_com_nordlicht_identity_1_0_0".split()
+    ["app_id", "platform", "etl_tstamp", "collector_tstamp", "dvce_created_tstamp", "event", "event_id", "txn_id", "name_tracker", "v_tracker", "v_collector", "v_etl", "user_id", "user_ipaddress", "user_fingerprint", "domain_userid", "domain_sessionidx", "network_userid", "geo_country", "geo_region", "geo_city", "geo_zipcode", "geo_latitude", "geo_longitude", "geo_region_name", "ip_isp", "ip_organization", "ip_domain", "ip_netspeed", "page_url", "page_title", "page_referrer", "page_urlscheme", "page_urlhost", "page_urlport", "page_urlpath", "page_urlquery", "page_urlfragment", "refr_urlscheme", "refr_urlhost", "refr_urlport", "refr_urlpath", "refr_urlquery", "refr_urlfragment", "refr_medium", "refr_source", "refr_term", "mkt_medium", "mkt_source", "mkt_term", "mkt_content", "mkt_campaign", "se_category", "se_action", "se_label", "se_property", "se_value", "tr_orderid", "tr_affiliation", "tr_total", "tr_tax", "tr_shipping", "tr_city", "tr_state", "tr_country", "ti_orderid", "ti_sku", "ti_name", "ti_category", "ti_price", "ti_quantity", "pp_xoffset_min", "pp_xoffset_max", "pp_yoffset_min", "pp_yoffset_max", "useragent", "br_name", "br_family", "br_version", "br_type", "br_renderengine", "br_lang", "br_features_pdf", "br_features_flash", "br_features_java", "br_features_director", "br_features_quicktime", "br_features_realplayer", "br_features_windowsmedia", "br_features_gears", "br_features_silverlight", "br_cookies", "br_colordepth", "br_viewwidth", "br_viewheight", "os_name", "os_family", "os_manufacturer", "os_timezone", "dvce_type", "dvce_ismobile", "dvce_screenwidth", "dvce_screenheight", "doc_charset", "doc_width", "doc_height", "tr_currency", "tr_total_base", "tr_tax_base", "tr_shipping_base", "ti_currency", "ti_price_base", "base_currency", "geo_timezone", "mkt_clickid", "mkt_network", "etl_tags", "dvce_sent_tstamp", "refr_domain_userid", "refr_device_tstamp", "domain_sessionid", "derived_tstamp", "event_vendor", "event_name", "event_format", "event_version", "event_fingerprint", "true_tstamp", "load_tstamp", "contexts_com_snowplowanalytics_snowplow_web_page_1_0_0", "contexts_com_nordlicht_identity_1_0_0"]
 )
 
 
@@ -158,7 +142,11 @@ def _ga4_visit(rng: Random, visit: Visit, products: tuple[Product, ...], end: in
     login_seen = email_seen = False
     previous = ""
     for ordinal, (event, path, product) in enumerate(steps):
-        at += 0 if event in ("page_view", "session_start", "view_item") and ordinal < 2 else 1000 + int(rng.random() * 45_000)
+        at += (
+            0
+            if event in ("page_view", "session_start", "view_item") and ordinal < 2
+            else 1000 + int(rng.random() * 45_000)
+        )
         if event == "purchase" and visit.order:
             at = max(visit.order.at, at)
         if at >= end:
@@ -245,9 +233,7 @@ def _snowplow_visit(rng: Random, visit: Visit, end: int) -> list[tuple[int, str]
     kind, system, family = ("desktop", "", "Robot") if is_robot else BROWSERS[browser.make][:3]
     login = person.login if person and visit.is_known else ""
     context = ""
-    if person and visit.is_known and not person.login:
-        context = f'"[{{""email_sha256"":""{email_hash(person.email)}""}}]"'
-    elif person and person.number % 9 == 0:  # came from the newsletter's link, which carries the hash
+    if (person and visit.is_known and not person.login) or (person and person.number % 9 == 0):
         context = f'"[{{""email_sha256"":""{email_hash(person.email)}""}}]"'
     tags = (visit.medium, visit.source, visit.campaign) if visit.medium in ("paid_social", "cpc") else ("", "", "")
     query = f"utm_source={tags[1]}&utm_medium={tags[0]}&utm_campaign={tags[2]}" if tags[0] else ""
