@@ -95,7 +95,7 @@ class _Shape:
         if sum((bool(self.members), self.elements is not None, self.is_value)) > 1:
             raise DeclarationError(f"path {where or '(record)'}: picked both as a value and as the way to others")
         if self.elements is not None:
-            return list[self.elements.decoded_as(f"{where}[]")] | None  # type: ignore[misc]
+            return list[self.elements.decoded_as(f"{where}[]")] | str | None  # type: ignore[misc]
         if not self.members:
             return Any
         self.attribute = {name: f"m{number}" for number, name in enumerate(self.members)}
@@ -108,10 +108,16 @@ class _Shape:
             rename={attribute: name for name, attribute in self.attribute.items()},
             gc=False,
         )
-        return self.struct | None
+        # Text may hold JSON itself (a cell of a text file); at the top it is no record.
+        return self.struct | str | None if where else self.struct | None
 
     def lenient(self, value: Any) -> Any:
-        """`value`, already decoded, in this shape; what is of another type than the picks expect is absent."""
+        """`value`, already decoded, in this shape; what is of another type than the picks expect is absent.
+
+        Text stays, since it may hold JSON: `unfolded` looks into it when a pick goes that way.
+        """
+        if isinstance(value, str) and (self.elements is not None or self.struct is not None):
+            return value
         if self.elements is not None:
             return [self.elements.lenient(one) for one in value] if isinstance(value, list) else None
         if self.struct is None:
@@ -125,6 +131,16 @@ class _Shape:
                 if name in value
             }
         )
+
+    def unfolded(self, value: Any) -> Any:
+        """`value`, and where it is text that holds JSON, what it holds."""
+        if value.__class__ is not str or (self.elements is None and self.struct is None):
+            return value
+        try:
+            held = json.loads(value, parse_float=Decimal)
+        except (ValueError, RecursionError):
+            return None
+        return None if isinstance(held, str) else self.lenient(held)
 
 
 class _Picker:
@@ -149,7 +165,8 @@ class _Picker:
             return self.decode(payload)
         except msgspec.ValidationError:
             # A member is of another type than in its siblings: read this one record without expectations.
-            return self.shape.lenient(json.loads(payload, parse_float=Decimal))
+            record = self.shape.lenient(json.loads(payload, parse_float=Decimal))
+            return None if isinstance(record, str) else record
 
 
 def _as_text(value: Any) -> str | None:
@@ -193,6 +210,9 @@ class _Columns:
                 key, value = last
                 children = [by_key.get(value) for by_key in self._by_key(steps[:-1], key)]
             found = shape.elements, children
+        below, children = found
+        if below.elements is not None or below.struct is not None:
+            found = below, [below.unfolded(child) for child in children]
         self._walked[steps] = found
         return found
 
@@ -203,7 +223,9 @@ class _Columns:
             assert shape.elements is not None
             name = shape.elements.attribute[key]
             self._elements[steps, key] = [
-                {} if one is None else {_as_text(getattr(e, name)): e for e in reversed(one) if e is not None}
+                {}
+                if one is None
+                else {_as_text(getattr(e, name)): e for e in reversed(one) if isinstance(e, msgspec.Struct)}
                 for one in lists
             ]
         return self._elements[steps, key]
@@ -251,7 +273,8 @@ def picked_and_readable(
         rows = [row for row, elements in enumerate(lists) for _ in elements or ()]
         ordinals: Iterable[int] = [at for elements in lists for at, _ in enumerate(elements or ())]
         assert shape.elements is not None
-        below = _Columns(shape.elements, [element for elements in lists for element in elements or ()])
+        inner = shape.elements
+        below = _Columns(inner, [inner.unfolded(element) for elements in lists for element in elements or ()])
     else:
         rows, ordinals, below = range(len(texts)), [0] * len(texts), columns
     result: dict[str, pl.Series] = {

@@ -80,7 +80,7 @@ def _none(
 def _cursor(
     paging: Paging, request: Request, body: bytes, _headers: Mapping[str, str], records: Sequence[bytes], walk: Walk
 ) -> Request | None:
-    token = value_in(body, paging.token)
+    token = value_in(body, paging.next_at)
     if token in (None, "") or not records:
         return None
     # Cursors may be offsets, and after a restart above a key they rightly count anew.
@@ -98,14 +98,14 @@ def _link(
 def _next_url(
     paging: Paging, request: Request, body: bytes, _headers: Mapping[str, str], _records: Sequence[bytes], walk: Walk
 ) -> Request | None:
-    url = value_in(body, paging.token)
+    url = value_in(body, paging.next_at)
     return _at(request, str(url), walk) if url else None
 
 
 def _keyset(
     paging: Paging, request: Request, body: bytes, headers: Mapping[str, str], records: Sequence[bytes], walk: Walk
 ) -> Request | None:
-    token = value_in(body, paging.token)
+    token = value_in(body, paging.next_at)
     if token in (None, "") or not records:
         return None
     if walk.walked + paging.size <= paging.cap:

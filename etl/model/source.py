@@ -90,12 +90,12 @@ class Feed:
 class Paging:
     """How the next page is asked for.
 
-    style: none | cursor (a token in the body goes into `param`) | link (RFC 8288 header) | next_url (in the body)
-    | keyset (start anew above the last `key` when `cap` results were walked) | offset | page
+    style: none | cursor (the token at `next_at` in the body goes into `param`) | link (RFC 8288 header)
+    | next_url (the address at `next_at`) | keyset (start anew above the last `key` when `cap` results were walked) | offset | page
     """
 
     style: str = "none"
-    token: str = ""
+    next_at: str = ""
     param: str = ""
     size_param: str = ""
     size: int = 0
@@ -229,4 +229,4 @@ class Source:
             raise DeclarationError(f"source {self.name}: two streams share a name")
         for stream in self.streams:
             if stream.identity not in names:
-                raise DeclarationError(f"stream {stream.name} speaks for {stream.speaks_for!r}: no stream of {self.name}")
+                raise DeclarationError(f"stream {stream.name} speaks for {stream.speaks_for!r}, no stream of its source")
