@@ -14,8 +14,9 @@ from functools import lru_cache
 
 # Forms of address that some sources keep in the given name.
 _TITLES = frozenset({"dr", "prof", "mr", "mrs", "ms", "miss", "mx", "herr", "frau", "mme", "mlle", "sir"})
-# What makes a woman's name of a man's (Paul, Paula; Josef, Josefine): the longer is not the shorter's long form.
-_FEMININE = frozenset({"a", "e", "i", "ia", "ie", "ina", "ine", "in", "ka", "na", "ne", "ella", "elle", "ette", "etta"})
+# What makes a woman's name of a man's (Josef, Josefine): the longer is not the shorter's long form. Neither is a name
+# longer by one letter (Paul, Paula; Julia, Julian).
+_FEMININE = frozenset({"ia", "ie", "ina", "ine", "in", "ka", "na", "ne", "ella", "elle", "ette", "etta"})
 # Nicknames that are no beginning of the name. One line, one name; the well-worn ones of English, German and French.
 _NICKNAMES = (
     "alexander sascha sasha sandro xander",
@@ -94,9 +95,11 @@ def agree(one: str, other: str) -> bool:
 
 
 def _is_short_form(short: str, long: str) -> bool:
-    """An initial, or the beginning of a longer name; at least three letters, and not just its masculine form."""
+    """An initial, or three letters or more of a name longer by two or more, other than by its feminine ending."""
     rest = long[len(short) :]
-    return bool(short) and long.startswith(short) and (len(short) == 1 or (len(short) >= 3 and rest not in _FEMININE))
+    if not short or not rest or not long.startswith(short):
+        return False
+    return len(short) == 1 or (len(short) >= 3 and len(rest) >= 2 and rest not in _FEMININE)
 
 
 def edits(one: str, other: str) -> int:

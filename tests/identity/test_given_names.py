@@ -1,0 +1,93 @@
+"""Which given names can be one person's."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from etl.silver.given_names import agree, edits, groups, normalised, sides_agree
+
+STEADY = settings(deadline=None, derandomize=True, database=None)
+NAMES = st.sampled_from(
+    ["jan", "julia", "j", "maria", "mario", "alex", "alexander", "alexandra", "bob", "robert", "an"]
+)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Anna", " anna "),
+        ("José", "JOSE"),
+        ("Dr. Jürgen", "Juergen"),
+        ("J.", "Julia"),
+        ("Alex", "Alexander"),
+        ("Anna", "Anna-Maria"),
+        ("Bob", "Robert"),
+        ("Liz", "Elisabeth"),
+        ("Michael", "Micheal"),
+        ("Katharina", "Kathrina"),
+        ("Wolfgang", "Wlofgagng"),
+    ],
+)
+def test_names_of_one_person_agree(one: str, other: str) -> None:
+    assert agree(normalised(one), normalised(other))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Jan", "Julia"),
+        ("Mario", "Maria"),
+        ("Paul", "Paula"),
+        ("Daniel", "Daniela"),
+        ("Josef", "Josefine"),
+        ("Julia", "Julian"),
+        ("Tim", "Tom"),
+        ("Hanna", "Anna"),
+        ("Alexander", "Alexandra"),
+        ("Ed", "Eva"),
+    ],
+)
+def test_names_of_two_people_of_one_house_disagree(one: str, other: str) -> None:
+    assert not agree(normalised(one), normalised(other))
+
+
+def test_a_name_without_letters_is_no_name() -> None:
+    assert [normalised(name) for name in (None, "", " -- ", "123", "Dr.")] == [""] * 5
+
+
+def test_an_initial_that_fits_two_people_is_nobodys() -> None:
+    assert groups(["j", "jan", "julia"]) == {"julia": 0, "jan": 1, "j": None}
+
+
+def test_an_initial_that_fits_one_person_is_hers() -> None:
+    assert groups(["j", "julia", "maria"]) == {"julia": 0, "maria": 1, "j": 0}
+
+
+def test_an_initial_lets_no_second_person_in() -> None:
+    assert not sides_agree({"j", "jan"}, {"julia"})
+
+
+def test_a_side_without_names_agrees_with_every_side() -> None:
+    assert sides_agree(set(), {"jan", "maria"})
+
+
+@STEADY
+@given(NAMES, NAMES)
+def test_agreement_has_no_direction(one: str, other: str) -> None:
+    assert agree(one, other) == agree(other, one)
+
+
+@STEADY
+@given(st.lists(NAMES, max_size=8).flatmap(lambda names: st.tuples(st.just(names), st.permutations(names))))
+def test_groups_do_not_depend_on_the_order_of_names(orders: tuple[list[str], list[str]]) -> None:
+    assert groups(orders[0]) == groups(orders[1])
+
+
+@STEADY
+@given(st.text("ab", max_size=6), st.text("ab", max_size=6))
+def test_edits_are_a_distance(one: str, other: str) -> None:
+    assert edits(one, other) == edits(other, one)
+    assert (edits(one, other) == 0) == (one == other)
+    assert abs(len(one) - len(other)) <= edits(one, other) <= max(len(one), len(other))
