@@ -6,7 +6,7 @@ import csv
 import gzip
 import io
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
 from itertools import islice
@@ -33,7 +33,7 @@ _JSON = msgspec.json.Encoder()
 
 def read_files(
     source: Source, stream: Stream, request: Files, connection: Connection, window: Window
-) -> Iterator[Page]:
+) -> Generator[Page, None, None]:
     """The records of the files the window picks, page by page, in the order of the files' names.
 
     A day without its file has no rows; a folder that is not there, or holds no file of an undated pattern, is an

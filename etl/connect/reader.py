@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from datetime import datetime, timedelta
 
 from etl.connect.page import Connection, Page
@@ -10,7 +10,7 @@ from etl.errors import WindowRefused
 from etl.model import Files, Http, Source, Sql, Stream, Window
 
 
-def read_pages(source: Source, stream: Stream, connection: Connection, window: Window) -> Iterator[Page]:
+def read_pages(source: Source, stream: Stream, connection: Connection, window: Window) -> Generator[Page, None, None]:
     """The pages of a window, one after the other, as the source gives them.
 
     Raises: SourceUnreachable, SourceRefused, QuotaExhausted, SourceError.

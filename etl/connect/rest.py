@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -26,7 +26,7 @@ def read_http(
     *,
     transport: httpx.BaseTransport | None = None,
     rhythm: Rhythm | None = None,
-) -> Iterator[Page]:
+) -> Generator[Page, None, None]:
     """The stream's pages, in the source's order.
 
     Raises: SourceUnreachable, SourceRefused, QuotaExhausted, SourceError.

@@ -8,7 +8,7 @@ moment and two texts. What lies outside the window is set aside where the times 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -30,7 +30,9 @@ ROWS_A_PAGE = 20_000
 _JSON = msgspec.json.Encoder(decimal_format="number", enc_hook=str)
 
 
-def read_sql(source: Source, stream: Stream, request: Sql, connection: Connection, window: Window) -> Iterator[Page]:
+def read_sql(
+    source: Source, stream: Stream, request: Sql, connection: Connection, window: Window
+) -> Generator[Page, None, None]:
     """The table's rows of the window, and some around it, in pages.
 
     Raises: SourceUnreachable when the database does not answer, SourceRefused when it says no,

@@ -91,7 +91,8 @@ class Paging:
     """How the next page is asked for.
 
     style: none | cursor (the token at `next_at` in the body goes into `param`) | link (RFC 8288 header)
-    | next_url (the address at `next_at`) | keyset (start anew above the last `key` when `cap` results were walked) | offset | page
+    | next_url (the address at `next_at`) | keyset (start anew above the last `key` when `cap` results were walked)
+    | offset | page
     """
 
     style: str = "none"
@@ -229,4 +230,4 @@ class Source:
             raise DeclarationError(f"source {self.name}: two streams share a name")
         for stream in self.streams:
             if stream.identity not in names:
-                raise DeclarationError(f"stream {stream.name} speaks for {stream.speaks_for!r}, no stream of its source")
+                raise DeclarationError(f"stream {stream.name} speaks for {stream.speaks_for!r}, which is not declared")
