@@ -104,7 +104,7 @@ class Rates:
 
 def build_products() -> tuple[Product, ...]:
     """The catalogue, in the order of `GOODS`."""
-    products = []
+    products: list[Product] = []
     for category, brand, goods in GOODS:
         for title, price in goods:
             number = len(products) + 1
@@ -117,7 +117,7 @@ def build_products() -> tuple[Product, ...]:
                     category,
                     round(price * 100),
                     f"NL-{number:04d}",
-                )  # fmt: skip
+                )
             )
     return tuple(products)
 
@@ -194,7 +194,8 @@ def product_versions(products: tuple[Product, ...], start: int) -> list[Version]
         payload = {
             "id": product.id, "title": product.title, "body_html": f"<p>{product.title}</p>", "vendor": product.brand,
             "product_type": product.category, "created_at": iso_offset(start - 90 * DAY_MS),
-            "handle": product.sku.lower(), "updated_at": iso_offset(at), "published_at": iso_offset(start - 90 * DAY_MS),
+            "handle": product.sku.lower(), "updated_at": iso_offset(at),
+            "published_at": iso_offset(start - 90 * DAY_MS),
             "status": "active", "tags": product.category.lower(), "variants": [variant], "options": [], "images": [],
             "image": None, "admin_graphql_api_id": f"gid://shopify/Product/{product.id}",
         }  # fmt: skip
@@ -250,6 +251,7 @@ def order_payload(order: Order, at: int) -> dict[str, Any]:
     ]
     if person.card and order.number % 3 == 0:
         attributes.append({"name": "loyalty_card", "value": person.card})
+    coupon = {"code": order.coupon, "amount": _euros(eur_discount), "type": "percentage"}
     source, medium, campaign = order.utm
     query = f"?utm_source={source}&utm_medium={medium}&utm_campaign={campaign}" if source else ""
     return {
@@ -287,7 +289,7 @@ def order_payload(order: Order, at: int) -> dict[str, Any]:
         "landing_site": f"/{query}",
         "referring_site": "",
         "note_attributes": attributes,
-        "discount_codes": [{"code": order.coupon, "amount": _euros(eur_discount), "type": "percentage"}] if order.coupon else [],
+        "discount_codes": [coupon] if order.coupon else [],
         "customer": None if order.is_guest else _customer(order, order.email),
         "billing_address": _address(person),
         "shipping_address": _address(person),

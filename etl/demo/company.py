@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from random import Random
 from typing import Any
 
@@ -88,7 +89,12 @@ FORM = 1  # raised when the same seed gives other bytes than before, so that old
 
 
 def build_company(*, people: int = 5000, days: int = 30, first_day: date = date(2026, 1, 1), seed: int = 42) -> Company:
-    """The company of these four values: always the same one."""
+    """The company of these four values: always the same one. The last one built is kept, so asking twice is cheap."""
+    return _built(people, days, first_day, seed)
+
+
+@lru_cache(maxsize=1)
+def _built(people: int, days: int, first_day: date, seed: int) -> Company:
     start = ms_of(datetime.combine(first_day, time(), UTC))
     end = start + days * 86_400_000
 
@@ -100,7 +106,7 @@ def build_company(*, people: int = 5000, days: int = 30, first_day: date = date(
     _identify(everybody, truth)
     rates = build_rates(dice("rates"), first_day, days)
     products = build_products()
-    decisions = build_decisions(dice("consent"), everybody, start, end)
+    decisions = build_decisions(dice("consent"), everybody, end)
     mailings = build_mailings(dice("mail"), everybody, decisions, truth, start, end)
     ads = build_ads()
     till = Till(dice("till"), products, Rates(rates), end)

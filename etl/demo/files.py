@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sqlite3
 import tempfile
@@ -80,10 +79,10 @@ def write_files(home: Path, company: Company) -> DemoFiles:
         (building / "marker.json").write_text(json.dumps(company.marker, sort_keys=True))
         if folder.exists():
             old = Path(tempfile.mkdtemp(prefix=".demo-old-", dir=home))
-            os.replace(folder, old / "demo")
+            folder.replace(old / "demo")
             shutil.rmtree(old, ignore_errors=True)
         building.chmod(0o755)
-        os.replace(building, folder)
+        building.replace(folder)
     except BaseException:
         shutil.rmtree(building, ignore_errors=True)
         raise

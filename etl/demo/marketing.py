@@ -95,7 +95,7 @@ class Mailings:
     mailings: tuple[EmailCampaign, ...]
 
 
-def build_decisions(rng: Random, people: list[Person], start: int, end: int) -> list[Decision]:
+def build_decisions(rng: Random, people: list[Person], end: int) -> list[Decision]:
     """Consent as people give it: on the first day or when they join; some withdraw, a few grant again."""
     decisions: list[Decision] = []
     for person in people:
@@ -213,12 +213,12 @@ def build_insights(
                 by_age[age].append(_insight(ad, day, impressions, int(clicks * known), spend, int(leads * known),
                                             int(bought * known), int(value * known)))  # fmt: skip
         insights[day] = by_age
-    for place, (name, value, kind) in enumerate(
+    for place, (name, wrong, kind) in enumerate(
         (("spend", "n/a", "unparsable_amount"), ("impressions", "-5", "negative_count"))
     ):
         day = days[min(3 + place, len(days) - 1)]
         for rows in insights[day]:
-            rows[place] = {**rows[place], name: value}
+            rows[place] = {**rows[place], name: wrong}
         truth.spoil("meta_ads", "insights", kind, f"{insights[day][0][place]['ad_id']}:{day.isoformat()}")
     return insights
 
@@ -243,12 +243,8 @@ def _decision(rng: Random, person: Person, purpose: str, status: str, at: int) -
 
 def _consents(decisions: list[Decision], at: int) -> bool:
     """The last decision before `at` was yes. Nobody decided: an old customer relationship, yes (existing customers)."""
-    status = "granted"
-    latest = -1
-    for decision in decisions:
-        if latest <= decision.at < at:
-            status, latest = decision.status, decision.at
-    return status == "granted"
+    made = [(decision.at, decision.status) for decision in decisions if decision.at < at]
+    return not made or max(made)[1] == "granted"
 
 
 def _email_campaigns(rng: Random, start: int, end: int) -> tuple[EmailCampaign, ...]:
@@ -360,7 +356,8 @@ def _echo(rng: Random, person: Person, mailing: EmailCampaign, end: int) -> list
         echo.append(("unsubscribed", opened + 60_000))
     elif roll < 0.0095:
         echo.append(("complained", opened + 30_000))
-    return [(kind, when) for kind, when in echo if when < end]
+    stop = person.left_at or end
+    return [(kind, when) for kind, when in echo if when < (end if kind in ("sent", "delivered") else stop)]
 
 
 def _related(kind: str, ident: str, owner: str, owner_id: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from random import Random
 from typing import Any
 
@@ -90,6 +91,7 @@ class Truth:
         self.bad.append((source, stream, kind, record_id))
 
 
+@lru_cache(maxsize=1 << 16)
 def iso_ms(moment: int) -> str:
     """`2026-01-05T10:20:30.123Z`."""
     second, ms = divmod(moment, 1000)

@@ -27,10 +27,12 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import msgspec
 
 from etl.demo.company import Company
-from etl.demo.files import token_of
+from etl.demo.files import sources_config, token_of
 from etl.demo.marketing import KLAVIYO, META_ACCOUNT, METRICS, RESTATED_DAYS
 from etl.demo.records import Answerable, answerable, ms_of
 from etl.demo.social import HASHTAG
+
+__all__ = ["AS_OF_HEADER", "Answer", "Asked", "DemoServer", "Fault", "Vendors", "serve", "sources_config"]
 
 AS_OF_HEADER = "X-Demo-As-Of"
 _FOREVER = 1 << 62
@@ -51,7 +53,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One request as the vendors' functions see it. `origin` is scheme and host, `prefix` what stands before the path."""
+    """One request as the vendors see it. `origin` is scheme and host, `prefix` the part that names the vendor."""
 
     method: str
     path: str
@@ -411,9 +413,8 @@ class Vendors:
         places = held.between(start, end + 1)  # both ends count: the vendor compares with >= and <=
         ordered = list(places)
         if stream == "orders" and status != "any":  # without status=any the vendor hides what is closed or cancelled
-            hides = {"open": lambda p: p["cancelled_at"] is not None, "cancelled": lambda p: p["cancelled_at"] is None}
-            hidden = hides.get(status, lambda p: True)
-            ordered = [place for place in ordered if not hidden(held.payloads[place])]
+            wanted = {"open": False, "cancelled": True}.get(status)
+            ordered = [place for place in ordered if (held.payloads[place]["cancelled_at"] is not None) is wanted]
         size = int(limit)
         page = ordered[first : first + size]
         body = f'{{"{stream}":['.encode() + b",".join(held.encoded[place] for place in page) + b"]}"
@@ -641,9 +642,8 @@ def _klaviyo_bounds(text: str, stream: str, fields: tuple[str, ...]) -> tuple[in
             if value.strip("'\"") != "email":
                 end = 0
             continue
-        known = ("greater-than", "less-than")
-        if stream != "profiles":
-            known += ("greater-or-equal", "less-or-equal")
+        exclusive, inclusive = ("greater-than", "less-than"), ("greater-or-equal", "less-or-equal")
+        known = exclusive if stream == "profiles" else exclusive + inclusive
         if name not in fields or operator not in known:
             raise Refusal(
                 400, _klaviyo_error(400, "invalid_filter", f"'{operator}' is not an allowed operator for '{name}'.")
@@ -657,7 +657,7 @@ def _klaviyo_bounds(text: str, stream: str, fields: tuple[str, ...]) -> tuple[in
             start = max(start, moment + (operator == "greater-than"))
         else:
             end = min(end, moment + (operator == "less-or-equal"))
-    if rest.strip(", ") and rest.strip(", ") not in ("and()", "and(,)"):
+    if not re.fullmatch(r"(and\([, ]*\))?[, ]*", rest):
         raise Refusal(400, _klaviyo_error(400, "invalid_filter", "The filter could not be parsed."))
     return start, end
 

@@ -1,4 +1,4 @@
-"""Visits to the shop (GA4) and the magazine (Snowplow): browsers, logins, campaigns, the experiment, and what is bought.
+"""Visits to the shop (GA4) and the magazine (Snowplow): browsers, logins, campaigns, the experiment, purchases.
 
 A browser is anonymous until its owner logs in, and may be shared: a couple's tablet, a kiosk in the store. Visits of
 robots and of strangers who never say who they are belong to nobody. Times are milliseconds since 1970.
@@ -22,7 +22,7 @@ BUY_CHANCE = 0.42
 
 @dataclass(slots=True)
 class Browser:
-    """One browser: `ga` and `sp` are its cookies at the two sites. `make`: index into names.BROWSERS; -1, -2 ... robots."""
+    """One browser: `ga` and `sp` are its cookies at the two sites. `make`: place in names.BROWSERS; below 0 a robot."""
 
     ga: str
     sp: str
@@ -34,7 +34,7 @@ class Browser:
 
 @dataclass(slots=True)
 class Visit:
-    """One visit. `person` None: nobody knows, or a robot. `is_known`: logged in. `says_email`: leaves its e-mail hash."""
+    """One visit. `person` None: a stranger or a robot. `is_known`: logs in. `says_email`: leaves an e-mail hash."""
 
     site: str  # shop | magazine
     at: int
@@ -80,10 +80,12 @@ def build_visits(
         span = max(stop - person.joined_at, 1) / (30 * DAY_MS)
         zeal = rng.gammavariate(2.0, 2.0) if person.is_buyer else 0.9
         arm = "treatment" if rng.random() < 0.5 else "control"
-        plans = [(moment_between(rng, person.joined_at, stop), None) for _ in range(poisson(rng, zeal * span))]
-        plans += [(click.at, click) for click in mailed.get(person.number, ()) if click.at < end]
-        for at, click in sorted(plans, key=lambda plan: plan[0]):
-            visit = _visit(rng, "shop", at, person, own, ads, click)
+        plans: list[tuple[int, Click | None]] = [
+            (moment_between(rng, person.joined_at, stop), None) for _ in range(poisson(rng, zeal * span))
+        ]
+        plans += [(click.at, click) for click in mailed.get(person.number, ()) if click.at < stop]
+        for at, through in sorted(plans, key=lambda plan: plan[0]):
+            visit = _visit(rng, "shop", at, person, own, ads, through)
             if person.login and rng.random() < 0.012:
                 visit.browser, visit.is_known = rng.choice(kiosks), True
                 truth.identify("cookie", visit.browser.ga, person.person_id)
@@ -154,11 +156,7 @@ def _arrival(rng: Random, site: str, at: int, browser: Browser, person: Person |
         )
         visit.ad = ad
         return visit
-    roll = rng.random()
-    for share, source, medium, referrer in ORGANIC:
-        roll -= share
-        if roll < 0:
-            break
+    _, source, medium, referrer = rng.choices(ORGANIC, weights=[way[0] for way in ORGANIC])[0]
     return Visit(site, at, browser, person, source, medium, "brand_search" if medium == "cpc" else "", referrer)
 
 
