@@ -28,12 +28,13 @@ def demo_company(settings: Settings) -> Iterator[Mapping[str, SourceSettings]]:
 
 @contextmanager
 def _served(settings: Settings) -> Iterator[str]:
+    from etl.demo.company import build_company
     from etl.demo.files import prepare
     from etl.demo.server import serve
 
     size = settings.demo
-    files = prepare(settings.home, people=size.people, days=size.days, seed=size.seed, first_day=size.first_day)
-    server = serve(files.company)
+    prepare(settings.home, people=size.people, days=size.days, seed=size.seed, first_day=size.first_day)
+    server = serve(build_company(people=size.people, days=size.days, seed=size.seed, first_day=size.first_day))
     try:
         yield server.base_url
     finally:

@@ -80,7 +80,7 @@ def ingest(
     landing = read_landing(source, stream, connection, asked, run_id=run_id, now=now, progress=progress)
     _refuse_too_many_dead(source, stream, window, landing)
     table = bronze_table(source, stream)
-    load_id = f"{run_id}:{table.full_name}:{window}"
+    load_id = f"{run_id}:{table.full_name}:{window.start:%Y%m%dT%H%M%SZ}-{window.end:%Y%m%dT%H%M%SZ}"
     commit, known = _land(lake, table, stream, asked, landing.rows, load_id=load_id, audit=audit)
     _keep_dead(lake, source, stream, landing.dead, load_id=load_id)
     _log(lake, source, stream, window, landing, commit, run_id=run_id, now=now, load_id=load_id)
