@@ -8,12 +8,15 @@ from etl import fields as f
 from etl.model import Layer, Partition, Table
 from etl.silver.identifiers import with_keys
 from etl.silver.standardise import (
+    ZERO,
     Verdict,
+    amount,
     clean,
     judged,
     latest,
     newest_version,
     rows_of,
+    wide,
     with_clean_ids,
     without_deleted,
     without_impossible_times,
@@ -56,10 +59,9 @@ def standardise_order_lines(records: pl.LazyFrame, *, key: bytes, country: str, 
 
 
 def _line_amount() -> pl.Expr:
-    price = pl.col("unit_price_amount").cast(pl.Float64)
-    # Doubles hold a line's amount to the hundredth of a cent up to 10^11; beyond, it does not fit and stays null.
-    full = (price * pl.col("quantity")).round(4).cast(pl.Decimal(18, 4), strict=False)
-    return (full - pl.col("discount_amount").fill_null(0)).cast(pl.Decimal(18, 4), strict=False)
+    # Doubles hold a line's amount to the hundredth of a cent up to 10^11.
+    full = (pl.col("unit_price_amount").cast(pl.Float64) * pl.col("quantity")).round(4)
+    return amount(full.cast(pl.Decimal(38, 4), strict=False) - wide("discount_amount").fill_null(ZERO))
 
 
 ORDER_LINES = Table(

@@ -10,11 +10,14 @@ from etl.silver.exchange_rates import EXCHANGE_RATES
 from etl.silver.identifiers import with_keys
 from etl.silver.order_lines import ORDER_LINES
 from etl.silver.standardise import (
+    ZERO,
     Verdict,
+    amount,
     judged,
     latest,
     newest_version,
     rows_of,
+    wide,
     with_clean_ids,
     without_deleted,
     without_impossible_times,
@@ -67,12 +70,11 @@ def with_amounts(records: pl.LazyFrame, *, currency: str) -> pl.LazyFrame:
 
     Some systems give the gross amount, some what is left of it (`net_amount`); the refund is the difference.
     """
-    gross, net, refund = pl.col("gross_amount"), pl.col("net_amount"), pl.col("refund_amount").abs()
-    nothing = pl.lit(0, pl.Decimal(18, 4))
+    gross, net, refund = wide("gross_amount"), wide("net_amount"), wide("refund_amount").abs()
     return (
         records.with_columns(
-            pl.coalesce(gross, _amount(net + refund.fill_null(nothing))).alias("gross_amount"),
-            pl.coalesce(refund, _amount((gross - net).clip(lower_bound=0)), nothing).alias("refund_amount"),
+            amount(pl.coalesce(gross, net + refund.fill_null(ZERO))).alias("gross_amount"),
+            amount(pl.coalesce(refund, pl.max_horizontal(gross - net, ZERO), ZERO)).alias("refund_amount"),
             pl.col("discount_amount").abs(),
             pl.col("currency").str.strip_chars().str.to_uppercase().fill_null(currency),
         )
@@ -87,8 +89,7 @@ def of_lines(order_lines: pl.LazyFrame) -> pl.LazyFrame:
     An order whose lines are in several currencies is told in the first of them: its other lines are not counted
     here, and stay to be seen in `order_lines`.
     """
-    amount = pl.col("line_amount")
-    zero = pl.lit(0, pl.Decimal(18, 4))
+    line = wide("line_amount")
     first = pl.col("currency").sort_by("ordered_at", "order_line_id").first().over("source", "order_id")
     return (
         order_lines.filter(pl.col("currency") == first)
@@ -96,9 +97,9 @@ def of_lines(order_lines: pl.LazyFrame) -> pl.LazyFrame:
         .agg(
             pl.col("ordered_at").min(),
             pl.col("currency").first(),
-            _amount(pl.when(amount > 0).then(amount).otherwise(zero).sum()).alias("gross_amount"),
-            _amount(-pl.when(amount < 0).then(amount).otherwise(zero).sum()).alias("refund_amount"),
-            _amount(pl.col("discount_amount").sum()).alias("discount_amount"),
+            amount(pl.when(line > 0).then(line).sum()).alias("gross_amount"),
+            amount(pl.when(line < 0).then(-line).sum()).alias("refund_amount"),
+            amount(wide("discount_amount").sum()).alias("discount_amount"),
             pl.len().cast(pl.Int64).alias("line_count"),
             *(pl.col(name).drop_nulls().sort().first() for name in ("node_id", "card_key", "login_key")),
         )
@@ -112,9 +113,9 @@ def with_revenue(orders: pl.LazyFrame, exchange_rates: pl.LazyFrame, *, currency
     Rates are units of a currency for one unit of their base. An order in the reporting currency needs none, and stays
     exact; others go over the base: amount / rate(own) * rate(reporting), rounded to four places.
     """
-    left = _amount(pl.col("gross_amount") - pl.col("refund_amount"))
+    left = amount(wide("gross_amount") - wide("refund_amount"))
     factor = pl.col("_reporting_rate") / pl.col("_own_rate")
-    converted = (left.cast(pl.Float64) * factor).round(4).cast(pl.Decimal(18, 4), strict=False)
+    converted = amount((left.cast(pl.Float64) * factor).round(4))
     is_own = pl.col("currency") == currency
     has_none = ~is_own & pl.col("currency").is_not_null() & pl.col("ordered_at").is_not_null() & factor.is_null()
     # A derived row keeps its fate while it goes on; without a rate it is quarantined as any other.
@@ -173,11 +174,6 @@ def _status() -> pl.Expr:
         .then(pl.lit("refunded"))
         .otherwise(pl.lit("partially_refunded"))
     )
-
-
-def _amount(value: pl.Expr) -> pl.Expr:
-    """As Decimal(18, 4); null where it does not fit, which the required column then quarantines."""
-    return value.cast(pl.Decimal(18, 4), strict=False)
 
 
 ORDERS = Table(

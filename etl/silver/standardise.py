@@ -33,8 +33,10 @@ def picked(bronze: pl.LazyFrame, *, source: Source, stream: Stream, feed: Feed, 
 
     One row per record, or per element of the feed's exploded list; `_row` is the record's position in `bronze`.
     Columns the feed does not fill are null; but the subject's own id (`event_id`, `order_line_id`) is then the record's
-    id, with the element's number where one record holds several. Fates so far: `not_this_feed` (filtered by `where` or `unless`; deletions
-    are not asked), `no_elements` (filtered, the list is empty), `<column>.unreadable` (quarantined).
+    id, with the element's number where one record holds several.
+
+    Fates so far: `not_this_feed` (filtered by `where` or `unless`; deletions are not asked), `no_elements` (filtered,
+    the list is empty), `<column>.unreadable` (quarantined).
 
     Raises: DeclarationError when the feed fills a column the table does not accept.
     """
@@ -278,6 +280,23 @@ def with_clean_ids(records: pl.LazyFrame, *columns: str) -> pl.LazyFrame:
     )
 
 
+# --- money ------------------------------------------------------------------------------------------------------------
+
+_WIDE = pl.Decimal(38, 4)
+_AMOUNT = dtype(Type.AMOUNT)
+ZERO = pl.lit(0, _AMOUNT)
+
+
+def wide(name: str) -> pl.Expr:
+    """An amount with room for sums: arithmetic on Decimal(18, 4) raises where it does not fit, and stops the build."""
+    return pl.col(name).cast(_WIDE)
+
+
+def amount(value: pl.Expr) -> pl.Expr:
+    """A computed value as an amount; null where it does not fit, which a required column then quarantines."""
+    return value.cast(_AMOUNT, strict=False)
+
+
 # --- the end of every subject -----------------------------------------------------------------------------------------
 
 
@@ -286,7 +305,7 @@ def rows_of(records: pl.LazyFrame, table: Table) -> pl.LazyFrame:
     names: Iterable[str] = dict.fromkeys([*ENVELOPE, *table.column_names, *FATES])
     renamed = {"source": "_source", "stream": "_stream", "record_id": "_id"}
     present = set(records.collect_schema().names())
-    kinds = {column.name: column.type for column in table.columns}
+    kinds = {"_row": Type.INT, "day": Type.DATE, **{column.name: column.type for column in table.columns}}
     return records.select(
         pl.col(name)
         if name in present
