@@ -51,8 +51,8 @@ def dag_of(source: dict[str, Any]) -> DAG:
         default_args={
             "owner": source["owner"],
             "pool": f"source_{source['name']}",
-            "retries": 3,
-            "retry_delay": timedelta(seconds=30),
+            "retries": 2,
+            "retry_delay": timedelta(seconds=20),
             "retry_exponential_backoff": True,
             "max_retry_delay": timedelta(minutes=10),
             "max_active_tis_per_dag": 1,  # also in a backfill, which has its own count of runs: one window at a time

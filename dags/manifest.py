@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,6 @@ def first_moment() -> datetime:
 
 
 def last_moment() -> datetime | None:
-    """The last moment a schedule may fire, for a company whose history has ended; None while it goes on."""
+    """When the last day's run is due, for a company whose history has ended; None while it goes on."""
     last = manifest().get("last_day")
-    return datetime.fromisoformat(last).replace(hour=23, minute=59, tzinfo=UTC) if last else None
+    return datetime.fromisoformat(last).replace(tzinfo=UTC) + timedelta(days=1) if last else None

@@ -44,7 +44,7 @@ USER = "admin"
 COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
 DEMO = "demo-sources"
 _PATIENCE = 180.0
-_POLL = 1.0
+_POLL = 2.0
 
 # Workers are forked from the scheduler and tasks from workers: what it has imported, no task imports again
 # (Great Expectations alone costs 8 s). Import only: no Delta table may be opened before a fork.
@@ -449,6 +449,7 @@ def _environment(settings: Settings, known: Mapping[str, Any]) -> dict[str, str]
         "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
         "AIRFLOW__CORE__PARALLELISM": str(max(2, settings.threads) + 1),
+        "AIRFLOW__CORE__ASSET_MANAGER_CLASS": "plugins.asset_manager.OneAtATime",
         "AIRFLOW__CORE__FERNET_KEY": known["fernet_key"],
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(folder / "passwords.json"),
@@ -464,6 +465,8 @@ def _environment(settings: Settings, known: Mapping[str, Any]) -> dict[str, str]
         "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.3",
         "AIRFLOW__SCHEDULER__MAX_DAGRUNS_TO_CREATE_PER_LOOP": "50",
         "AIRFLOW__SCHEDULER__MAX_DAGRUNS_PER_LOOP_TO_SCHEDULE": "100",
+        # The default 5 s is also how long a worker may take to notice that its task has ended.
+        "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
         "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "60",
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "30",
         "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",

@@ -8,15 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from etl.catalog import Catalog
+from etl.run.demo import last_day
 from etl.run.house import House
 
 NAME = "manifest.json"
 
 
-def manifest(catalog: Catalog, *, first_day: str) -> dict[str, Any]:
-    """Sources with their streams, and tables in build order with their inputs."""
+def manifest(catalog: Catalog, *, first_day: str, last_day: str | None = None) -> dict[str, Any]:
+    """Sources with their streams, and tables in build order with their inputs; `last_day` None: it goes on."""
     return {
         "first_day": first_day,
+        "last_day": last_day,
         "sources": [
             {
                 "name": source.name,
@@ -58,7 +60,12 @@ def write_manifest(house: House) -> Path:
     path = house.settings.home / NAME
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f"{NAME}.{os.getpid()}")
-    text = json.dumps(manifest(house.catalog, first_day=house.settings.first_day.isoformat()), indent=1)
+    settings = house.settings
+    last = last_day(settings) if settings.is_demo else settings.last_day
+    declared = manifest(
+        house.catalog, first_day=settings.first_day.isoformat(), last_day=last.isoformat() if last else None
+    )
+    text = json.dumps(declared, indent=1)
     aside.write_text(text + "\n", encoding="utf-8")
     aside.replace(path)
     return path
