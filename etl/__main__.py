@@ -322,7 +322,7 @@ def _show(settings: Settings, outcomes: list[Outcome]) -> None:
     catalog = open_house(settings).catalog
     by_day = {table.full_name for table in catalog.tables if table.partition is Partition.DAY}
     show.show_outcomes(_console, outcomes, by_day=frozenset({*by_day, *catalog.bronze}))
-    if settings.catalogue_path.is_file():
+    if not any(outcome.exit_code for outcome in outcomes):
         for title, query in show.EXAMPLES:
             show.show_rows(_console, *run_sql(settings.catalogue_path, query, timeout_s=30, max_rows=5), title=title)
 

@@ -75,9 +75,7 @@ class Catalog:
 
     def knows_customers(self, table: Table) -> bool:
         """True downstream of identity: there `carries_customer` inputs come with their customer."""
-        return table.name != "identity_map" and any(
-            each.name == "identity_map" or self.knows_customers(each) for each in table.inputs
-        )
+        return _knows_customers(table)
 
 
 def load_catalog(active: Iterable[str] | None = None, declarations: Sequence[Path] = ()) -> Catalog:
@@ -123,6 +121,10 @@ def quarantine_of(table: Table) -> Table:
         partition=Partition.DAY,
         retention_days=365,
     )
+
+
+def _knows_customers(table: Table) -> bool:
+    return any(each.name == "identity_map" or _knows_customers(each) for each in table.inputs)
 
 
 def _near(name: str, known: Sequence[str]) -> str:
@@ -181,6 +183,10 @@ def _check_builder(table: Table) -> None:
     """A builder that asks for what nobody hands it is found at import, not at three in the morning."""
     if table.build is None:
         raise DeclarationError(f"{table.full_name} has no build function")
+    if table.layer is Layer.GOLD and not _knows_customers(table):
+        raise DeclarationError(
+            f"{table.full_name}: gold stands downstream of identity; name a table of it among inputs"
+        )
     inputs = {each.name for each in table.inputs} | ({"records"} if table.is_subject else set())
     for parameter in inspect.signature(table.build).parameters.values():
         offered = OFFERED if parameter.kind is parameter.KEYWORD_ONLY else inputs

@@ -19,6 +19,7 @@ from etl.silver.campaign_interactions import CAMPAIGN_INTERACTIONS
 from etl.silver.campaigns import CAMPAIGNS as DESCRIBED_CAMPAIGNS
 from etl.silver.email_events import EMAIL_EVENTS
 from etl.silver.exchange_rates import EXCHANGE_RATES
+from etl.silver.identity_map import IDENTITY_MAP
 from etl.silver.orders import ORDERS
 
 CAMPAIGN = ("source", "campaign_id")
@@ -248,7 +249,8 @@ CAMPAIGNS = Table(
         f.cost_per_conversion_amount,
         f.return_on_ad_spend,
     ),
-    inputs=(DESCRIBED_CAMPAIGNS, AD_SPEND, EMAIL_EVENTS, CAMPAIGN_INTERACTIONS, ORDERS, EXCHANGE_RATES),
+    # Identity is named though no row of it is read here: it is what puts a customer beside every contact and order.
+    inputs=(DESCRIBED_CAMPAIGNS, AD_SPEND, EMAIL_EVENTS, CAMPAIGN_INTERACTIONS, ORDERS, EXCHANGE_RATES, IDENTITY_MAP),
     build=build_campaigns,
     checks=(
         Check(

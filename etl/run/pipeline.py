@@ -6,11 +6,13 @@ A failure stops what depends on it and nothing else; it ends as an `Outcome` wit
 from __future__ import annotations
 
 import errno
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from enum import Enum
 from functools import partial
+from pathlib import Path
 
 from etl.errors import C360Error, LakeFull
 from etl.model import Window
@@ -18,6 +20,10 @@ from etl.run.house import House
 from etl.run.publish import publish
 from etl.run.report import Report
 from etl.run.steps import build_table, ingest_stream
+
+
+#: Exit code of a defect of the program itself, as sysexits.h has it.
+DEFECT = 70
 
 
 class State(Enum):
@@ -106,9 +112,21 @@ def _attempt(step: str, window: str, act: Callable[[], Report | None]) -> Outcom
         return Outcome(step, window, State.FAILED, why=str(error), exit_code=error.exit_code)
     except OSError as error:
         if error.errno != errno.ENOSPC:
-            raise
+            return Outcome(step, window, State.FAILED, why=defect(error), exit_code=DEFECT)
         full = LakeFull(f"{step}: no space left on the device; free some and run again, nothing was half-written")
         return Outcome(step, window, State.FAILED, why=str(full), exit_code=full.exit_code)
+    except Exception as error:  # noqa: BLE001 - a defect in one table stops what depends on it and nothing else
+        return Outcome(step, window, State.FAILED, why=defect(error), exit_code=DEFECT)
+
+
+def defect(error: Exception) -> str:
+    """A defect in one line: its kind and where, never its message, which may quote a person's data."""
+    where = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in where if "/site-packages/" not in frame.filename] or where
+    place = f"{Path(ours[-1].filename).name}:{ours[-1].lineno}"
+    return (
+        f"a defect of this program: {type(error).__name__} at {place}; the old version stays visible, please report it"
+    )
 
 
 def _published(house: House) -> None:
