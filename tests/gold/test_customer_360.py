@@ -209,3 +209,17 @@ def test_types_of_amounts_are_exact() -> None:
     amounts = [column for column in CUSTOMER_360.columns if column.name.endswith("_amount")]
 
     assert {Type.AMOUNT} == {column.type for column in amounts}
+
+
+def test_ten_tenths_of_a_piece_are_one_piece() -> None:
+    world = {name: [] for name in (one.name for one in CUSTOMER_360.inputs)}
+    at = AS_OF - timedelta(days=1)
+    world["customers"] = [{"customer_id": PEOPLE[0], "is_known": True, "record_count": 1, "source_count": 1}]
+    world["orders"] = [
+        {"source": "shop", "order_id": "o", "customer_id": PEOPLE[0], "ordered_at": at, "order_status": "paid"}
+    ]
+    world["order_lines"] = [
+        {"source": "shop", "order_id": "o", "product_id": f"p{n}", "quantity": 0.1, "ordered_at": at} for n in range(10)
+    ]
+
+    assert [1.0] == made(CUSTOMER_360, world)["item_count"].to_list()
