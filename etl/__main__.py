@@ -38,7 +38,8 @@ With Airflow, schedules and a UI: [bold]c360 airflow run[/bold].""",
 airflow_app = typer.Typer(no_args_is_help=True, help="Airflow: start it, run through it, stop it.")
 app.add_typer(airflow_app, name="airflow", rich_help_panel="Schedule")
 
-_console = Console()
+# Piped output has no width of its own; 120 columns hold every table whole.
+_console = Console(width=None if sys.stdout.isatty() else 120)
 
 _From = Annotated[str, typer.Option("--from", metavar="DAY", help="First day, e.g. 2026-01-28.")]
 _To = Annotated[str, typer.Option("--to", metavar="DAY", help="Last day, included. Default: the first day.")]

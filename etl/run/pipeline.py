@@ -21,7 +21,6 @@ from etl.run.publish import publish
 from etl.run.report import Report
 from etl.run.steps import build_table, ingest_stream
 
-
 #: Exit code of a defect of the program itself, as sysexits.h has it.
 DEFECT = 70
 

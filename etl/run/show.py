@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table as Grid
@@ -104,8 +105,8 @@ def summary(outcomes: Sequence[Outcome], *, by_day: frozenset[str]) -> list[Repo
 def show_outcomes(console: Console, outcomes: Sequence[Outcome], *, by_day: frozenset[str]) -> None:
     """The table of tables, then every failure in its own line."""
     reports = summary(outcomes, by_day=by_day)
-    grid = Grid(title="What was built", title_justify="left")
-    grid.add_column("table")
+    grid = Grid(title="What was built", title_justify="left", box=SIMPLE)
+    grid.add_column("table", no_wrap=True)
     for name in ("rows in", "out", "quarantined", "deduplicated", "filtered", "seconds"):
         grid.add_column(name, justify="right")
     grid.add_column("written")
@@ -127,9 +128,9 @@ def show_outcomes(console: Console, outcomes: Sequence[Outcome], *, by_day: froz
 
 def show_rows(console: Console, columns: Sequence[str], rows: Sequence[Sequence[object]], title: str = "") -> None:
     """An answer as a grid; null as an empty cell."""
-    grid = Grid(title=title or None, title_justify="left")
+    grid = Grid(title=title or None, title_justify="left", box=SIMPLE)
     for column in columns:
-        grid.add_column(column)
+        grid.add_column(column, overflow="fold")
     for row in rows:
         grid.add_row(*("" if value is None else str(value) for value in row))
     console.print(grid)
