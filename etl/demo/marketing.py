@@ -150,8 +150,7 @@ def build_mailings(
                     left = True
                     withdrawals.append(Decision(person, "email_marketing", "withdrawn", at, at, "email"))
                     profiles.append(_updated_profile(profile, at))
-    for place in range(min(3, len(events))):
-        event = events[place * 7]
+    for event in events[:21:7]:
         attributes = (
             {**event.payload["attributes"], "event_properties": {"Campaign Name": "?"}} if event.payload else {}
         )

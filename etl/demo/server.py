@@ -121,12 +121,13 @@ class DemoServer:
         """Count this request; the fault it meets, if any."""
         with self._lock:
             self.requests += 1
+            struck = None
             for place, fault in enumerate(self.faults):
                 if path.startswith(fault.prefix):
                     self._seen[place] = self._seen.get(place, 0) + 1
                     if self._seen[place] == fault.nth:
-                        return fault
-        return None
+                        struck = struck or fault
+        return struck
 
 
 def serve(

@@ -143,7 +143,7 @@ SNOWPLOW_COLUMNS = (
     "etl_tags",
     "dvce_sent_tstamp",
     "refr_domain_userid",
-    "refr_device_tstamp",
+    "refr_dvce_tstamp",
     "domain_sessionid",
     "derived_tstamp",
     "event_vendor",
