@@ -409,10 +409,7 @@ def _epoch(text: pl.Expr, factor: int) -> pl.Expr:
     """Microseconds since 1970 as a UTC time; fractions of the unit count, and are cut to microseconds."""
     micros = _decimal(text.str.strip_chars()) * factor
     whole = micros.cast(pl.Int64, strict=False)
-    # 0001-01-01 to 9999-12-31: beyond, no engine that reads the lake can show the time.
-    return pl.when(whole.is_between(-62_135_596_800_000_000, 253_402_300_799_999_999)).then(
-        whole.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
-    )
+    return whole.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
 
 
 _ISO = (
@@ -422,8 +419,53 @@ _ISO = (
 )
 
 
+# What nearly every API writes; read without taking each text apart.
+_USUAL = r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:Z|[+-](?:0\d|1[0-8]):\d\d)?$"
+
+
 def _iso_moment(text: pl.Expr, zone: str | None) -> pl.Expr:
     """ISO 8601 as a UTC time."""
+    return text.map_batches(
+        lambda texts: _moments(texts, zone), return_dtype=pl.Datetime("us", "UTC"), is_elementwise=True
+    )
+
+
+def _moments(texts: pl.Series, zone: str | None) -> pl.Series:
+    """The same values whichever way a text is read: the usual form by its places, any other form by its parts."""
+    is_usual = texts.str.contains(_USUAL).fill_null(False)
+    column = texts.alias("text").to_frame()
+    usual = column.filter(is_usual)
+    moments = usual.select(_usual_moment(usual["text"], zone)).to_series()
+    if usual.height == texts.len():
+        return moments
+    others = column.filter(~is_usual).select(_any_moment(pl.col("text"), zone)).to_series()
+    places = pl.concat([is_usual.arg_true(), (~is_usual).arg_true()])
+    return pl.concat([moments, others])[places.arg_sort()]
+
+
+def _usual_moment(texts: pl.Series, zone: str | None) -> pl.Expr:
+    text = pl.col("text")
+    moment = text.str.slice(0, 19).str.replace("T", " ", literal=True)
+    moment = moment.str.to_datetime("%Y-%m-%d %H:%M:%S", time_unit="us", strict=False)
+    tail = text.str.slice(19)
+    if texts.str.contains(".", literal=True).any():
+        fraction = tail.str.extract(r"^\.(\d+)").fill_null("0").str.pad_end(6, "0").cast(pl.Int64)
+        moment = moment + pl.duration(microseconds=fraction, time_unit="us")
+    local = moment.dt.replace_time_zone(zone or "UTC", ambiguous="earliest", non_existent="null")
+    in_utc = local.dt.convert_time_zone("UTC")
+    if texts.str.contains(r"[Z+]|-\d\d:\d\d$").any():
+        sign = pl.when(tail.str.contains("+", literal=True)).then(-1).otherwise(1)
+        hours, minutes = tail.str.slice(-5, 2), tail.str.slice(-2)
+        has_offset = tail.str.contains(r"[+-]")
+        ahead = pl.when(has_offset).then(
+            sign * (hours.cast(pl.Int64, strict=False) * 60 + minutes.cast(pl.Int64, strict=False))
+        )
+        shifted = (moment + pl.duration(minutes=ahead.fill_null(0), time_unit="us")).dt.replace_time_zone("UTC")
+        in_utc = pl.when(has_offset | tail.str.ends_with("Z")).then(shifted).otherwise(in_utc)
+    return in_utc
+
+
+def _any_moment(text: pl.Expr, zone: str | None) -> pl.Expr:
     part = text.str.extract_groups(_ISO).struct.field
     written = pl.concat_str(
         part("date"), pl.lit(" "), part("minute").fill_null("00:00"), part("second").fill_null(":00")
@@ -455,6 +497,9 @@ def _compact_date(text: pl.Expr) -> pl.Expr:
 
 
 def _of_moment(moment: pl.Expr, as_type: Type, zone: str | None) -> pl.Expr:
+    # 0001-01-02 to 9999-12-30: beyond, not every engine that reads the lake can show the time in every zone.
+    micros = moment.dt.timestamp("us")
+    moment = pl.when(micros.is_between(-62_135_510_400_000_000, 253_402_214_399_999_999)).then(moment)
     if as_type is Type.TIMESTAMP:
         return moment
     if as_type is Type.DATE:

@@ -8,7 +8,8 @@ import io
 import zlib
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import date
+from dataclasses import dataclass
+from datetime import date, timedelta
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -21,7 +22,7 @@ from pyarrow import ArrowException
 
 from etl.connect.page import Connection, Page
 from etl.errors import SourceError, SourceUnreachable
-from etl.model import Files, Source, Stream, Window
+from etl.model import Files, Kind, Source, Stream, Window
 
 ROWS_A_PAGE = 50_000
 PARQUET_ROWS_A_PAGE = 200_000
@@ -29,6 +30,27 @@ PARQUET_ROWS_A_PAGE = 200_000
 LONGEST_CELL = 16 * 1024 * 1024
 
 _JSON = msgspec.json.Encoder()
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Which rows of a file are near the window, by a column of real times: a day to spare covers every zone."""
+
+    column: str
+    window: Window
+
+    @classmethod
+    def of(cls, stream: Stream, window: Window) -> Bounds | None:
+        """The bounds a stream's time allows; none for snapshots and times that stand deeper in the record."""
+        if stream.at is None or stream.kind is Kind.SNAPSHOT or "." in stream.at.path or "[" in stream.at.path:
+            return None
+        return cls(stream.at.path, window)
+
+    def near(self) -> pl.Expr:
+        """True for rows near the window and for those without a time, which are judged later."""
+        day = pl.col(self.column).cast(pl.Date)
+        spare = timedelta(days=1)
+        return day.is_between(self.window.start.date() - spare, self.window.end.date() + spare).fill_null(True)
 
 
 def read_files(
@@ -46,7 +68,7 @@ def read_files(
     number = 0
     for path, day in picked_files(request, connection, window, where):
         with _named_errors(where, path):
-            for page in read(path, request):
+            for page in read(path, request, Bounds.of(stream, window)):
                 number += 1
                 yield Page(number, page.records, page.rejected, page.ordinals, day, {"file": path.name})
 
@@ -92,7 +114,7 @@ def _opened(path: Path) -> BinaryIO:
     return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
 
 
-def _json_lines(path: Path, _request: Files) -> Iterator[Page]:
+def _json_lines(path: Path, _request: Files, _bounds: Bounds | None) -> Iterator[Page]:
     """Each line to the byte, without its line end; blank lines are none."""
     with _opened(path) as file:
         lines = ((at, line.rstrip(b"\r\n")) for at, line in enumerate(file))
@@ -104,7 +126,7 @@ def _json_lines(path: Path, _request: Files) -> Iterator[Page]:
             yield Page(1, records, ordinals=[at for at, _ in batch])
 
 
-def _delimited(path: Path, request: Files) -> Iterator[Page]:
+def _delimited(path: Path, request: Files, _bounds: Bounds | None) -> Iterator[Page]:
     """Rows of text cells as JSON objects of strings: `00123` stays `00123`. A row of another width is rejected."""
     csv.field_size_limit(LONGEST_CELL)
     with _opened(path) as file:
@@ -138,15 +160,21 @@ def _page_of_rows(batch: Sequence[tuple[int, list[str]]], header: list[str], sep
     return Page(1, records, rejected, ordinals)
 
 
-def _parquet(path: Path, request: Files) -> Iterator[Page]:
-    """Rows as JSON objects, made column by column; `columns` picks some of them."""
+def _parquet(path: Path, request: Files, bounds: Bounds | None) -> Iterator[Page]:
+    """Rows as JSON objects, made column by column; `columns` picks some of them. Rows far from the window are left
+    where they are.
+    """
     with pq.ParquetFile(path) as file:
         start = 0
         for batch in file.iter_batches(PARQUET_ROWS_A_PAGE, columns=list(request.columns) or None):
             frame = pl.DataFrame(pl.from_arrow(batch))
-            records = json_of_rows(frame)
-            yield Page(1, records, ordinals=range(start, start + frame.height))
+            ordinals = pl.int_range(start, start + frame.height, eager=True)
             start += frame.height
+            if bounds is not None and isinstance(frame.schema.get(bounds.column), pl.Date | pl.Datetime):
+                near = frame.select(bounds.near()).to_series()
+                frame, ordinals = frame.filter(near), ordinals.filter(near)
+            if frame.height:
+                yield Page(1, json_of_rows(frame), ordinals=ordinals.to_list())
 
 
 def json_of_rows(frame: pl.DataFrame) -> pl.Series:
