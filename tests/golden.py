@@ -183,7 +183,12 @@ def check(case: Case) -> None:
     if not case.ordered:
         came, wanted = sorted(came, key=repr), sorted(wanted, key=repr)
 
-    assert wanted == came, case.why
+    missing_rows = [row for row in wanted if row not in came]
+    strange_rows = [row for row in came if row not in wanted]
+    told = "\n".join(
+        [case.why, *(f"  expected {row}" for row in missing_rows), *(f"  came     {row}" for row in strange_rows)]
+    )
+    assert wanted == came, told
 
 
 def records_of(table: Table, rows: Iterable[Mapping[str, Any]]) -> pl.DataFrame:

@@ -79,7 +79,14 @@ def phone(value: str, country: str | None) -> str | None:
     An extension is dropped: it is not part of E.164. A number too short or too long for its country is none.
     """
     number = dialled(value, country)
-    return e164(number) if number is not None and phonenumbers.is_possible_number(number) else None
+    if number is None or not phonenumbers.is_possible_number(number):
+        return None
+    # libphonenumber also admits what is dialled within a town (`12` in Germany); that is nobody's own number.
+    written = e164(number)
+    return written if len(written) >= _SHORTEST_PHONE else None
+
+
+_SHORTEST_PHONE = len("+6834000")  # Niue: a country code of three digits and four more
 
 
 def dialled(value: str, country: str | None) -> phonenumbers.PhoneNumber | None:
