@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from etl import fields as f
+from etl.catalog import load_catalog
 from etl.errors import C360Error, LakeError
-from etl.serve.catalogue import publish
+from etl.serve.catalogue import publish, shown
 from etl.serve.query import connect, run_sql
 from tests.serve.conftest import ANN, BOB, MAP, NODE_OF_ANN, NODE_OF_BOB, PROFILES, TABLES, VISITS, stored
 
@@ -165,3 +166,21 @@ def test_people_who_read_while_it_is_published_notice_nothing(own_catalogue: Pat
     assert [] == errors
     assert {(2, 2)} == set(answers)
     assert [(2,)] == still
+
+
+def test_every_declared_table_can_be_published_and_explains_itself(tmp_path: Path) -> None:
+    tables = load_catalog().tables
+    for table in tables:
+        stored(tmp_path / "lake", table, [])
+    target = tmp_path / "lakehouse.duckdb"
+    publish(tmp_path / "lake", tables, target)
+
+    rows = ask(
+        target,
+        "select schema_name || '.' || table_name, list(column_name order by column_index), count(comment)"
+        " from duckdb_columns() where database_name = 'lakehouse' and schema_name in ('silver', 'gold') group by 1",
+    )
+
+    wanted = {table.full_name: [column.name for column in shown(table)] for table in tables}
+    assert wanted == {str(name): columns for name, columns, _ in rows}
+    assert [] == [name for name, columns, comments in rows if len(columns) != comments]  # type: ignore[arg-type]
