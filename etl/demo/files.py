@@ -18,7 +18,7 @@ import polars as pl
 
 from etl.demo.company import FORM, Company, build_company
 from etl.demo.marketing import META_ACCOUNT
-from etl.demo.records import DAY_MS, Truth, compact_day, iso_ms, iso_s, ms_of
+from etl.demo.records import DAY_MS, Truth, collector_at_rest, compact_day, iso_ms, iso_s, ms_of
 from etl.demo.traffic import EXPERIMENT, TRUE_LIFT
 from etl.demo.web import ga4_files, snowplow_files
 
@@ -69,7 +69,8 @@ def write_files(home: Path, company: Company) -> DemoFiles:
     building = Path(tempfile.mkdtemp(prefix=".demo-", dir=home))
     try:
         truth = Truth()  # what the files add; the company's own stays as it was
-        texts = render(company, truth)
+        with collector_at_rest():
+            texts = render(company, truth)
         for name, lines in texts.items():
             path = building / "files" / name
             path.parent.mkdir(parents=True, exist_ok=True)

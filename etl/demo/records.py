@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -91,26 +93,48 @@ class Truth:
         self.bad.append((source, stream, kind, record_id))
 
 
-@lru_cache(maxsize=1 << 16)
+@contextmanager
+def collector_at_rest() -> Iterator[None]:
+    """Python's cycle collector pauses: a million small values without one cycle cost it more than making them."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+@lru_cache(maxsize=4096)
+def iso_day(number: int) -> str:
+    """The ISO date of a day since 1970. Kept: the same few come a hundred thousand times."""
+    return (EPOCH + timedelta(days=number)).date().isoformat()
+
+
+def clock(moment: int) -> str:
+    """`10:20:30`, UTC."""
+    second = moment // 1000 % 86_400
+    return f"{second // 3600:02d}:{second // 60 % 60:02d}:{second % 60:02d}"
+
+
 def iso_ms(moment: int) -> str:
     """`2026-01-05T10:20:30.123Z`."""
-    second, ms = divmod(moment, 1000)
-    return f"{(EPOCH + timedelta(seconds=second)):%Y-%m-%dT%H:%M:%S}.{ms:03d}Z"
+    return f"{iso_day(moment // DAY_MS)}T{clock(moment)}.{moment % 1000:03d}Z"
 
 
 def iso_s(moment: int) -> str:
     """`2026-01-05T10:20:30Z`."""
-    return f"{(EPOCH + timedelta(milliseconds=moment)):%Y-%m-%dT%H:%M:%SZ}"
+    return f"{iso_day(moment // DAY_MS)}T{clock(moment)}Z"
 
 
 def iso_offset(moment: int) -> str:
     """`2026-01-05T10:20:30+00:00`."""
-    return f"{(EPOCH + timedelta(milliseconds=moment)):%Y-%m-%dT%H:%M:%S}+00:00"
+    return f"{iso_day(moment // DAY_MS)}T{clock(moment)}+00:00"
 
 
 def compact_day(moment: int) -> str:
     """`20260105`."""
-    return f"{(EPOCH + timedelta(milliseconds=moment)):%Y%m%d}"
+    return iso_day(moment // DAY_MS).replace("-", "")
 
 
 def ms_of(moment: datetime) -> int:

@@ -7,13 +7,12 @@ collector day, and a few of its events were collected one or two days after they
 from __future__ import annotations
 
 import hashlib
-from datetime import timedelta
 from random import Random
 
 from etl.demo.commerce import Product, build_products
 from etl.demo.company import Company
 from etl.demo.names import BOTS, BROWSERS
-from etl.demo.records import DAY_MS, EPOCH, Truth, compact_day, ms_of, new_uuid
+from etl.demo.records import DAY_MS, Truth, clock, compact_day, iso_day, ms_of, new_uuid
 from etl.demo.traffic import Visit
 
 SHOP_HOST = "www.nordlicht.example"
@@ -178,7 +177,7 @@ def ga4_files(company: Company, truth: Truth) -> dict[str, list[str]]:
     for visit in company.visits:
         if visit.site == "shop":
             for at, line in _ga4_visit(rng, visit, products, end):
-                lines = files[f"events_{_compact(at)}.jsonl"]
+                lines = files[f"events_{compact_day(at)}.jsonl"]
                 lines.append(line)
                 if rng.random() < _TWICE:
                     lines.append(line)
@@ -202,7 +201,7 @@ def snowplow_files(company: Company, truth: Truth) -> dict[str, list[str]]:
     for visit in company.visits:
         if visit.site == "magazine":
             for at, cells in _snowplow_visit(rng, visit, end):
-                name = f"events_{_compact(at)}.csv"
+                name = f"events_{compact_day(at)}.csv"
                 rows[name].append(cells)
                 if rng.random() < _TWICE:
                     rows[name].append(cells)
@@ -265,7 +264,7 @@ def _ga4_visit(rng: Random, visit: Visit, products: tuple[Product, ...], end: in
         )
         previous = visit.referrer if ordinal < 2 else page
         line = (
-            f'{{"event_date":"{_compact(at)}","event_timestamp":"{at * 1000 + ordinal}","event_name":"{event}",'
+            f'{{"event_date":"{compact_day(at)}","event_timestamp":"{at * 1000 + ordinal}","event_name":"{event}",'
             f'"event_params":[{",".join(params)}],"event_bundle_sequence_id":"{visit.at % 1_000_000_007}",'
             f'"event_server_timestamp_offset":"{offset}",{login if is_logged_in else ""}'
             f'"user_pseudo_id":"{visit.browser.ga}","user_properties":[{hashed if is_told else ""}],'
@@ -351,23 +350,7 @@ def _spoilt_ga4(line: str, kind: str) -> str:
 
 def _stamp(moment: int) -> str:
     """`2026-01-05 10:20:30.123`."""
-    day, ms = divmod(moment, DAY_MS)
-    return f"{_day(day)} {ms // 3_600_000:02d}:{ms // 60_000 % 60:02d}:{ms // 1000 % 60:02d}.{ms % 1000:03d}"
-
-
-def _compact(moment: int) -> str:
-    """`20260105`; `records.compact_day`, remembered."""
-    return _day(moment // DAY_MS).replace("-", "")
-
-
-_DAYS: dict[int, str] = {}
-
-
-def _day(number: int) -> str:
-    """The ISO date of a day since 1970; remembered, since the same few come a hundred thousand times."""
-    if number not in _DAYS:
-        _DAYS[number] = (EPOCH + timedelta(days=number)).date().isoformat()
-    return _DAYS[number]
+    return f"{iso_day(moment // DAY_MS)} {clock(moment)}.{moment % 1000:03d}"
 
 
 def _snowplow_visit(rng: Random, visit: Visit, end: int) -> list[tuple[int, list[str]]]:
