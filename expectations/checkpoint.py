@@ -532,6 +532,8 @@ def _gx_result(expectation: Expectation, answer: _Answer) -> Any:
     from expectations.own import described
 
     said = described(expectation["type"], expectation["kwargs"])
+    if said is not None:
+        said = f"{said} ({expectation['severity']}: {expectation['meta']['why']})"
     return ExpectationValidationResult(
         success=answer.success,
         expectation_config=ExpectationConfiguration(
@@ -540,7 +542,6 @@ def _gx_result(expectation: Expectation, answer: _Answer) -> Any:
             meta=dict(expectation["meta"]),
             severity=expectation["severity"],
             description=f"{said} Found: {answer.detail}." if said and answer.detail else said,
-            notes=expectation["meta"]["why"] or None,
         ),
         result=_told_counts(answer),
         exception_info={

@@ -129,6 +129,8 @@ def _make_offline(site: Path) -> None:
     for page in site.rglob("*.html"):
         up = "../" * (len(page.relative_to(site).parts) - 1)
         page.write_text(offline(page.read_text(encoding="utf-8"), up), encoding="utf-8")
+    for style in (site / "static" / "styles").glob("*.css"):
+        style.write_text(offline(style.read_text(encoding="utf-8"), "../../"), encoding="utf-8")
 
 
 def offline(page: str, up: str) -> str:

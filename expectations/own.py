@@ -105,8 +105,11 @@ class ExpectColumnPairValuesSumToBeAtLeast(ColumnPairMapExpectation):  # type: i
 
 
 def described(kind: str, kwargs: dict[str, Any]) -> str | None:
-    """What our own expectations say in Data Docs; None for those that speak for themselves."""
+    """What an expectation says in Data Docs, with its reason behind it; None: Great Expectations' own words."""
     match kind:
+        case "expect_column_pair_values_a_to_be_greater_than_b":
+            relation = "at least" if kwargs.get("or_equal") else "more than"
+            return f"{kwargs['column_A']} is {relation} {kwargs['column_B']}."
         case "expect_columns_to_have_the_declared_types":
             return "Every column has the type its table declares."
         case "expect_column_pair_values_a_to_be_at_most_hours_after_b":
