@@ -41,6 +41,7 @@ DEVICE_EVENTS = Table(
         f.source.required,
         f.reading_id.required,
         f.node_id,
+        f.login_key,
         f.device_key,
         f.event_at.required,
         f.received_at,

@@ -11,26 +11,34 @@ import re
 import unicodedata
 from collections.abc import Collection, Iterable
 from functools import lru_cache
+from typing import NamedTuple
 
 # Forms of address that some sources keep in the given name.
 _TITLES = frozenset({"dr", "prof", "mr", "mrs", "ms", "miss", "mx", "herr", "frau", "mme", "mlle", "sir"})
 # What makes a woman's name of a man's (Josef, Josefine): the longer is not the shorter's long form. Neither is a name
 # longer by one letter (Paul, Paula; Julia, Julian).
 _FEMININE = frozenset({"ia", "ie", "ina", "ine", "in", "ka", "na", "ne", "ella", "elle", "ette", "etta"})
-# Nicknames that are no beginning of the name. One line, one name; the well-worn ones of English, German and French.
+# Nicknames that are no beginning of the name. One line, one name; the well-worn ones of English, German and Polish.
 _NICKNAMES = (
+    "aleksandra ola",
     "alexander sascha sasha sandro xander",
     "alexandra sascha sasha sandra",
-    "andrew drew",
+    "andreas andi andy",
+    "andrew andy drew",
     "anthony toni tony",
     "antonia toni",
     "barbara bärbel babs",
+    "catherine cathy cat",
     "charles charlie chuck",
+    "charlotte lotte lottie charlie",
     "christian chris",
-    "christopher christoph chris kit",
     "christina christine christa chris tina",
+    "christopher christoph chris kit",
+    "david dave davy",
+    "deborah debbie deb",
     "dorothea dorothy dora dottie thea",
     "edward ed eddie ned ted teddy",
+    "eleanor ellie nell nora",
     "elisabeth elizabeth liz lisa lizzie beth betty elsa elli sissi liesl",
     "franziska franzi sissi",
     "friedrich fritz fred",
@@ -41,26 +49,39 @@ _NICKNAMES = (
     "helena helene lena leni",
     "jacob jakob jake",
     "james jim jimmy jamie",
+    "johannes hannes",
     "john jack johnny",
     "jonathan jon",
     "josef joseph joe sepp jupp jo",
+    "katarzyna kasia",
     "katharina catherine katherine kathy kate katie käthe kati kitty",
+    "kathleen kathy",
     "ludwig lutz",
     "magdalena madeleine lena maggie",
+    "malgorzata gosia",
     "margarete margaret greta grete gretchen maggie meg peggy rita",
+    "mathilde matilda tilly tilda",
+    "matthias matze matti",
     "maximilian maxi",
     "michael mike mick",
     "nicholas nikolaus klaus nick nico niko",
+    "nicole nicki nicky",
     "patricia pat patty tricia trish",
+    "patrick paddy pat rick",
+    "rebecca becky becca",
     "richard dick rick ricky",
     "robert bob bobby rob robby bert",
     "rudolf rolf rudi",
     "sebastian basti bastian",
+    "stefanie stephanie steffi steffie",
+    "steven stephen steve",
     "susanne susan sue susi suzy sanne",
     "theodor theodore theo ted",
     "theresa therese resi terry tess",
     "thomas tom tommy",
+    "tomasz tomek",
     "ursula uschi ulla",
+    "victoria viktoria vicky vicki",
     "wilhelm willi willy",
     "william bill billy will willy liam",
     "wolfgang wolf wolfi",
@@ -120,16 +141,31 @@ def edits(one: str, other: str) -> int:
     return last[-1]
 
 
-def groups(names: Iterable[str]) -> dict[str, int | None]:
-    """Which of the given (normalised, non-empty) names can be one person's: name -> number of its group.
+class Name(NamedTuple):
+    """A record's name, both parts normalised; `family` may be empty."""
 
-    Longest names first; a name joins the one group all of whose names it agrees with. A name that fits several
+    given: str
+    family: str
+
+
+def same_person(one: Name, other: Name) -> bool:
+    """True when two names can be one person's: the given names agree, or someone swapped given and family name."""
+    if agree(one.given, other.given):
+        return True
+    both = bool(one.family and other.family)
+    return both and agree(one.given, other.family) and agree(one.family, other.given)
+
+
+def groups(names: Iterable[Name]) -> dict[Name, int | None]:
+    """Which names can be one person's: name -> number of its group.
+
+    Longest given names first; a name joins the one group all of whose names it agrees with. A name that fits several
     groups (`J` beside Jan and Julia) gets None: whose it is cannot be told. Independent of the order given.
     """
-    made: list[list[str]] = []
-    group_of: dict[str, int | None] = {}
-    for name in sorted(set(names), key=lambda name: (-len(name), name)):
-        fitting = [number for number, group in enumerate(made) if all(agree(name, member) for member in group)]
+    made: list[list[Name]] = []
+    group_of: dict[Name, int | None] = {}
+    for name in sorted(set(names), key=lambda name: (-len(name.given), name)):
+        fitting = [number for number, group in enumerate(made) if all(same_person(name, each) for each in group)]
         if len(fitting) == 1:
             made[fitting[0]].append(name)
             group_of[name] = fitting[0]
@@ -141,15 +177,15 @@ def groups(names: Iterable[str]) -> dict[str, int | None]:
     return group_of
 
 
-def sides_agree(one: Collection[str], other: Collection[str]) -> bool:
+def sides_agree(one: Collection[Name], other: Collection[Name]) -> bool:
     """True when two sets of names can be one person's: every full name of the smaller agrees with one of the larger.
 
     Initials and short forms are left out where their long form stands beside them, so that J (of Jan) does not let
     Julia in. A side without names agrees with every side.
     """
     fewer, more = sorted((_longest(one), _longest(other)), key=len)
-    return all(any(agree(name, candidate) for candidate in more) for name in fewer)
+    return all(any(same_person(name, candidate) for candidate in more) for name in fewer)
 
 
-def _longest(names: Collection[str]) -> list[str]:
-    return [name for name in names if not any(name != other and _is_short_form(name, other) for other in names)]
+def _longest(names: Collection[Name]) -> list[Name]:
+    return [name for name in names if not any(_is_short_form(name.given, other.given) for other in names)]

@@ -27,7 +27,7 @@ from etl.silver.campaign_interactions import CAMPAIGN_INTERACTIONS
 from etl.silver.consents import CONSENTS
 from etl.silver.device_events import DEVICE_EVENTS
 from etl.silver.email_events import EMAIL_EVENTS
-from etl.silver.given_names import groups, normalised
+from etl.silver.given_names import Name, groups, normalised
 from etl.silver.order_lines import ORDER_LINES
 from etl.silver.orders import ORDERS
 from etl.silver.person_records import PERSON_RECORDS
@@ -75,7 +75,7 @@ def build_identity_edges(
         device_events,
     )
     seen = united([gathered(person_records, record=True), *(gathered(each) for each in events)])
-    names = person_records.select("node_id", "given_name").collect()
+    names = person_records.select("node_id", "given_name", "family_name").collect()
     return judged(seen, names).lazy()
 
 
@@ -161,7 +161,7 @@ def _added_up(parts: pl.LazyFrame) -> pl.LazyFrame:
 def judged(seen: pl.DataFrame, names: pl.DataFrame) -> pl.DataFrame:
     """The evidence with `edge_state`, and the edges the household rule draws between records that share an address.
 
-    names: node_id and given_name of the records.
+    names: node_id, given_name and family_name of the records.
     """
     alone = pl.col("left_node_id") == pl.col("right_node_id")
     nodes = seen.filter(alone)
@@ -170,7 +170,11 @@ def judged(seen: pl.DataFrame, names: pl.DataFrame) -> pl.DataFrame:
     is_strong = pl.col("edge_kind").is_in(STRONG) & pl.col("left_kind").is_in([RECORD, *STRONG])
     strong, weak = pairs.filter(is_strong), pairs.filter(~is_strong)
 
-    called = {node: name for node, raw in names.sort("node_id").iter_rows() if (name := normalised(raw))}
+    called = {
+        node: Name(name, normalised(family))
+        for node, given, family in names.select("node_id", "given_name", "family_name").sort("node_id").iter_rows()
+        if (name := normalised(given))
+    }
     strong = strong.pipe(_with_caps).pipe(_with_households, called).pipe(_with_guards, called)
     weak = _with_claims(weak, strong, nodes)
 
@@ -198,18 +202,19 @@ def _with_caps(strong: pl.DataFrame) -> pl.DataFrame:
     return strong.with_columns(pl.when(is_capped).then(pl.lit("capped")).alias("edge_state"))
 
 
-def _with_households(strong: pl.DataFrame, called: dict[str, str]) -> pl.DataFrame:
+def _with_households(strong: pl.DataFrame, called: dict[str, Name]) -> pl.DataFrame:
     """A shared e-mail or phone under more than one given name is the household's: it joins nobody by itself.
 
     Its edges become `conflict`; instead, records of one name that share it are joined directly, by an edge between
     the records. Records without a given name, or with one that fits several people, stay unjoined.
     """
+    given = {node: name.given for node, name in called.items()}
     claims = strong.filter(
         pl.col("edge_state").is_null()
         & (pl.col("left_kind") == RECORD)
         & pl.col("edge_kind").is_in(SHARED_IN_HOUSEHOLDS)
     ).with_columns(
-        name=pl.col("left_node_id").replace_strict(called, default=None, return_dtype=pl.String),
+        name=pl.col("left_node_id").replace_strict(given, default=None, return_dtype=pl.String),
         surely=pl.col("left_node_id").replace_strict(_sure_components(strong), default=None, return_dtype=pl.Int64),
     )
     apart = (pl.col("name").n_unique().over("right_node_id") > 1) & (
@@ -219,10 +224,10 @@ def _with_households(strong: pl.DataFrame, called: dict[str, str]) -> pl.DataFra
     crowded: list[str] = []
     ones: list[int] = []
     others: list[int] = []
-    claimed_by: defaultdict[str, list[tuple[int, str]]] = defaultdict(list)
-    for row, (identifier, name) in enumerate(shared.select("right_node_id", "name").iter_rows()):
-        if name:
-            claimed_by[identifier].append((row, name))
+    claimed_by: defaultdict[str, list[tuple[int, Name]]] = defaultdict(list)
+    for row, (identifier, record) in enumerate(shared.select("right_node_id", "left_node_id").iter_rows()):
+        if record in called:
+            claimed_by[identifier].append((row, called[record]))
     for identifier, claimants in claimed_by.items():
         group_of = groups(name for _, name in claimants)
         if len(set(group_of.values())) < 2:
@@ -268,7 +273,7 @@ def _between(one: pl.DataFrame, other: pl.DataFrame) -> pl.DataFrame:
     return drawn.sort(rank, "first_at").unique(["left_node_id", "right_node_id"], keep="first", maintain_order=True)
 
 
-def _with_guards(strong: pl.DataFrame, called: dict[str, str]) -> pl.DataFrame:
+def _with_guards(strong: pl.DataFrame, called: dict[str, Name]) -> pl.DataFrame:
     """The edges still open get their verdict: veto and names, the surest and oldest evidence first."""
     rank = pl.col("edge_kind").replace_strict(_SURENESS, return_dtype=pl.Int64)
     numbers = numbered(pl.concat([strong["left_node_id"], strong["right_node_id"]]))

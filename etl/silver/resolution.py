@@ -18,7 +18,7 @@ import polars as pl
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from etl.silver.given_names import sides_agree
+from etl.silver.given_names import Name, sides_agree
 
 Codes = npt.NDArray[np.int64]
 
@@ -52,14 +52,14 @@ class _Side:
     """What the guards need to know of a component under way."""
 
     cards: set[int] = field(default_factory=set)
-    names: set[str] = field(default_factory=set)
+    names: set[Name] = field(default_factory=set)
 
 
-def guarded(edges: Iterable[tuple[int, int, bool]], cards: Set[int], name_of: Mapping[int, str]) -> list[Verdict]:
+def guarded(edges: Iterable[tuple[int, int, bool]], cards: Set[int], name_of: Mapping[int, Name]) -> list[Verdict]:
     """The verdict on each edge, taken in the order given: an edge joins its two sides unless a guard objects.
 
     edges: (left, right, asks_names); `asks_names` for kinds a household shares. cards: the nodes that are unique
-    identifiers, of which one customer has at most one. name_of: normalised given name of the records that have one.
+    identifiers, of which one customer has at most one. name_of: the name of the records that have a given name.
     A constrained union-find: what was joined by earlier (surer) edges is never taken apart by a later one.
     """
     parent: dict[int, int] = {}
@@ -129,7 +129,7 @@ def numbered(nodes: pl.Series) -> pl.DataFrame:
     return pl.DataFrame({"node_id": nodes.unique().sort()}).with_row_index("node").cast({"node": pl.Int64})
 
 
-def suspects(component: Codes, cards: Sequence[int], name_of: Mapping[int, str]) -> set[int]:
+def suspects(component: Codes, cards: Sequence[int], name_of: Mapping[int, Name]) -> set[int]:
     """Components in which a guard could object: two cards, or two different given names.
 
     Every other component is what its edges say; only these are walked edge by edge.
@@ -143,6 +143,6 @@ def suspects(component: Codes, cards: Sequence[int], name_of: Mapping[int, str])
     called: dict[int, str] = {}
     for node, name in name_of.items():
         at = int(component[node])
-        if called.setdefault(at, name) != name:
+        if called.setdefault(at, name.given) != name.given:
             found.add(at)
     return found

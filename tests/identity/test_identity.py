@@ -416,7 +416,7 @@ def test_evidence_gathered_in_parts_is_the_evidence_gathered_whole(
     parts = [gathered(people, record=True)]
     parts += [gathered(visits.slice(at, 3)) for at in range(0, len(evidence.rows["web_events"]), 3)]
 
-    names = people.select("node_id", "given_name").collect()
+    names = people.select("node_id", "given_name", "family_name").collect()
     assert judged(united(parts), names).equals(evidence.edges())
 
 

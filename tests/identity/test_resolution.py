@@ -10,6 +10,7 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from etl.silver.given_names import Name
 from etl.silver.resolution import Verdict, components, guarded, keep_ids, new_id
 
 STEADY = settings(deadline=None, derandomize=True, database=None)
@@ -66,7 +67,7 @@ def test_guards_never_let_two_cards_together_and_refuse_nothing_else(
 
 
 def test_without_guards_every_edge_is_used() -> None:
-    assert guarded([(0, 1, True), (1, 2, False)], set(), {0: "jan"}) == [Verdict.USED, Verdict.USED]
+    assert guarded([(0, 1, True), (1, 2, False)], set(), {0: Name("jan", "")}) == [Verdict.USED, Verdict.USED]
 
 
 def overlaps(*rows: tuple[int, str, int, int]) -> pl.DataFrame:
