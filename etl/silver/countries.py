@@ -25,8 +25,12 @@ _ALIASES = {
     "england": "GB", "scotland": "GB", "wales": "GB", "northern ireland": "GB", "brd": "DE", "holland": "NL",
     "the netherlands": "NL", "czech republic": "CZ", "eire": "IE", "korea": "KR", "south korea": "KR",
     "russian federation": "RU", "turkey": "TR", "channel islands": "GB", "rsa": "ZA", "uae": "AE",
+    "germany": "DE", "deutschland": "DE", "austria": "AT", "österreich": "AT", "switzerland": "CH", "schweiz": "CH",
+    "france": "FR", "spain": "ES", "italy": "IT", "netherlands": "NL", "belgium": "BE", "poland": "PL",
+    "united kingdom": "GB", "ireland": "IE", "united states": "US", "canada": "CA", "sweden": "SE", "denmark": "DK",
     "ivory coast": "CI", "macedonia": "MK", "swaziland": "SZ", "burma": "MM",
 }  # fmt: skip
+_SHORT = _ALIASES | dict(zip(_ALSO.casefold().split()[::2], _ALSO.split()[1::2], strict=True))
 _LANGUAGES = ("en", "de", "fr", "es", "it", "nl", "pl", "pt", "sv", "da", "fi", "cs")
 _CODES = frozenset(phonenumbers.SUPPORTED_REGIONS) | {"AQ", "BV", "GS", "HM", "PN", "TF", "UM"}
 
@@ -36,12 +40,13 @@ def country_code(value: str) -> str | None:
     word = " ".join(value.split())
     if word.upper() in _CODES:
         return word.upper()
-    return _names().get(word.casefold())
+    folded = word.casefold()
+    return _SHORT.get(folded) or (_names().get(folded) if len(folded) > 3 else None)
 
 
 @lru_cache(maxsize=1)
 def _names() -> dict[str, str]:
-    """Lower-case name -> code. Read on the first name that is no code: the table is large."""
+    """Lower-case name -> code. Read on the first name that is neither a code nor customary: it is large."""
     from phonenumbers.geodata.locale import LOCALE_DATA
 
     names: dict[str, str] = {}
@@ -54,9 +59,7 @@ def _names() -> dict[str, str]:
             name = by_language.get(name[1:], "") if name.startswith("*") else name
             if name:
                 names.setdefault(name.casefold(), code)
-    words = _ALSO.split()
-    names |= {three.casefold(): two for three, two in zip(words[::2], words[1::2], strict=True)}
-    return names | _ALIASES
+    return names
 
 
 def normalised_country(column: str = "country") -> pl.Expr:

@@ -139,7 +139,7 @@ def _decoded(values: pl.Series) -> pl.Series:
 
 # Robots that say so. `cubot` is a telephone.
 _ROBOT = re.compile(
-    r"(?<!cu)bot\b|bot[/;_-]|crawl|spider|slurp|scrap|headless|phantomjs|lighthouse|pagespeed|pingdom|uptime|monitor|"
+    r"(?<!cu)bot(?:\b|[/;_-])|crawl|spider|slurp|scrap|headless|phantomjs|lighthouse|pagespeed|pingdom|uptime|monitor|"
     r"facebookexternalhit|whatsapp/|preview|curl/|wget/|python-requests|python-httpx|aiohttp|go-http-client|okhttp-bot|"
     r"java/|libwww|axios/|node-fetch|feedfetcher|archive\.org",
     re.IGNORECASE,
