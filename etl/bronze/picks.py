@@ -420,7 +420,7 @@ _ISO = (
 
 
 # What nearly every API writes; read without taking each text apart.
-_USUAL = r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:Z|[+-](?:0\d|1[0-8]):\d\d)?$"
+_USUAL = r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-](?:0\d|1[0-8]):\d\d)?$"
 
 
 def _iso_moment(text: pl.Expr, zone: str | None) -> pl.Expr:
@@ -449,7 +449,7 @@ def _usual_moment(texts: pl.Series, zone: str | None) -> pl.Expr:
     moment = moment.str.to_datetime("%Y-%m-%d %H:%M:%S", time_unit="us", strict=False)
     tail = text.str.slice(19)
     if texts.str.contains(".", literal=True).any():
-        fraction = tail.str.extract(r"^\.(\d+)").fill_null("0").str.pad_end(6, "0").cast(pl.Int64)
+        fraction = tail.str.extract(r"^\.(\d{1,6})").fill_null("0").str.pad_end(6, "0").cast(pl.Int64)
         moment = moment + pl.duration(microseconds=fraction, time_unit="us")
     local = moment.dt.replace_time_zone(zone or "UTC", ambiguous="earliest", non_existent="null")
     in_utc = local.dt.convert_time_zone("UTC")
