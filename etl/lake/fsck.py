@@ -14,7 +14,7 @@ from pathlib import Path
 from etl.errors import LakeDamaged, LakeError
 from etl.lake import ledger, log
 from etl.lake.commit import differing_files
-from etl.lake.layout import LOG_FOLDER, Place
+from etl.lake.layout import LOG_FOLDER, Place, reason_of
 from etl.lake.ledger import Chain
 from etl.lake.log import CommitEntry, FileEntry
 
@@ -23,6 +23,9 @@ NOTE = "note"
 
 #: What delta-rs calls a file it has not finished: the final name, a hash sign and a number.
 _STAGING = re.compile(r"#\d+$")
+
+#: Where Delta notes its latest checkpoint.
+_POINTER = "_last_checkpoint"
 
 _RESTORE = "restore it from a backup"
 
@@ -63,7 +66,10 @@ def _checked_ledger(place: Place, *, fsync: bool) -> tuple[Chain | None, list[Fi
         added = ledger.catch_up(place, fsync=fsync)
         chain = ledger.read(place)
     except (LakeError, OSError) as problem:
-        return _read_or_none(place), [_damage(place, place.ledger, _said(place, problem), _RESTORE)]
+        chain_as_is = _read_or_none(place)
+        culprit = _unreadable_commit(place, chain_as_is.version + 1) if chain_as_is is not None else None
+        said = _said(place, problem) if isinstance(problem, LakeError) else reason_of(problem)
+        return chain_as_is, [_damage(place, culprit or place.ledger, said, _RESTORE)]
     if before.version < 0 and len(there) > ledger.CHECKPOINT_EVERY:
         return chain, [
             _damage(place, place.ledger, f"was gone; {len(there)} commits had no ledger", "compare with a backup of it")
@@ -73,6 +79,17 @@ def _checked_ledger(place: Place, *, fsync: bool) -> tuple[Chain | None, list[Fi
         what = f"{missing} commit(s) and {added - missing} checkpoint(s) of killed processes were not in it; added now"
         return chain, [Finding(place.name, NOTE, place.shown(place.ledger), what, "nothing to do")]
     return chain, []
+
+
+def _unreadable_commit(place: Place, first: int) -> Path | None:
+    """The first commit from `first` on that says nothing; it keeps the ledger from catching up."""
+    for version in log.versions(place):
+        if version >= first:
+            try:
+                log.entry_of(place, version)
+            except LakeDamaged:
+                return place.log / log.commit_file(version)
+    return None
 
 
 def _read_or_none(place: Place) -> Chain | None:
@@ -102,14 +119,22 @@ def _checked_log(place: Place, chain: Chain | None) -> list[Finding]:
 
 
 def _checked_checkpoints(place: Place, chain: Chain) -> Iterator[Finding]:
-    """Checkpoints are copies of what the commits say: a bad one may be removed."""
-    pointer = "_last_checkpoint"
+    """Checkpoints are copies of what the commits say: a bad one may be removed.
+
+    Only the last one's pointer is looked at: each checkpoint writes it anew.
+    """
+    way_out = f"remove it and {_POINTER}: the commits suffice"
     for number, checkpoint in enumerate(chain.checkpoints, start=1):
+        is_last = number == len(chain.checkpoints)
         for name, sha256 in checkpoint.files.items():
             path = place.log / name
-            overwritten = name == pointer and number < len(chain.checkpoints)
-            if path.exists() and not overwritten and ledger.sha256_of(path) != sha256:
-                yield _damage(place, path, "is not the checkpoint that was written", "remove it: the commits suffice")
+            if name == _POINTER and not is_last:
+                continue
+            if not path.exists():
+                if is_last:
+                    yield _damage(place, path, "is missing", way_out)
+            elif ledger.sha256_of(path) != sha256:
+                yield _damage(place, path, "is not the checkpoint that was written", way_out)
 
 
 def _commits(place: Place, chain: Chain | None) -> tuple[Sequence[CommitEntry], list[Finding]]:
@@ -155,8 +180,7 @@ def _checked_file(place: Place, file: FileEntry) -> list[Finding]:
         if (rows := _rows_of_pages(path)) != file.rows:
             return [_damage(place, path, f"expected {file.rows} rows, came {rows}", way_out)]
     except (OSError, ValueError) as problem:
-        reason = getattr(problem, "strerror", None) or type(problem).__name__
-        return [_damage(place, path, f"cannot be read: {reason}", way_out)]
+        return [_damage(place, path, f"cannot be read: {reason_of(problem)}", way_out)]
     return []
 
 

@@ -169,5 +169,11 @@ def storage_error(where: str, problem: BaseException) -> LakeError:
     """The one line for a failure of the storage. Only the system's own words go in, never data."""
     if is_full(problem):
         return LakeFull(f"{where}: no space left on the device; nothing was changed; free some space and run again")
-    reason = getattr(problem, "strerror", None) or type(problem).__name__
+    reason = reason_of(problem)
     return LakeError(f"{where}: the storage refused: {reason}; nothing was changed; mend that and run again")
+
+
+def reason_of(problem: BaseException) -> str:
+    """Why, in the system's own few words: an error's text may hold a path of the machine."""
+    number = getattr(problem, "errno", None)
+    return os.strerror(number) if number is not None else type(problem).__name__

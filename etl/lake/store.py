@@ -16,7 +16,7 @@ from etl.lake import files, fsck, ledger, log
 from etl.lake.commit import Commit
 from etl.lake.files import DAY, Staged, StagedFile
 from etl.lake.fsck import Finding
-from etl.lake.layout import Place, open_root, place_of, places
+from etl.lake.layout import Place, open_root, place_of, places, reason_of
 from etl.lake.log import FileEntry
 from etl.model import Partition, Table
 from etl.model.frames import schema_of
@@ -277,7 +277,7 @@ def _prove(place: Place, file: FileEntry) -> None:
         intact = state.st_size == file.size and ledger.sha256_of(path) == file.sha256
     except OSError as problem:
         raise LakeDamaged(
-            f"{place.name}: {place.shown(path)} cannot be read ({problem.strerror}); restore it from a backup, "
+            f"{place.name}: {place.shown(path)} cannot be read ({reason_of(problem)}); restore it from a backup, "
             "or build its days again"
         ) from problem
     if not intact:
