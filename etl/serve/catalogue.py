@@ -48,6 +48,8 @@ def publish(lake_root: Path, tables: Sequence[Table], target: Path) -> None:
     try:
         with contextlib.closing(duckdb.connect(str(aside))) as connection:
             load_delta(connection)
+            # One transaction: hundreds of comments, each on disk by itself, take seconds.
+            connection.begin()
             for statement in statements(connection, lake_root, there):
                 connection.execute(statement)
             for table in there:
@@ -61,6 +63,7 @@ def publish(lake_root: Path, tables: Sequence[Table], target: Path) -> None:
                         str(table_path(lake_root, table)),
                     ],
                 )
+            connection.commit()
         _to_disk(aside)
         aside.replace(target)
         _to_disk(target.parent)
