@@ -6,13 +6,13 @@ import csv
 import gzip
 import io
 import zlib
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 
 import msgspec
@@ -132,32 +132,62 @@ def _delimited(path: Path, request: Files, _bounds: Bounds | None) -> Iterator[P
     with _opened(path) as file:
         # What is not UTF-8 passes through as surrogates, so that one bad byte costs one row and not the file.
         text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
-        quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if request.format == "csv" else csv.QUOTE_NONE
-        separator = "," if request.format == "csv" else "\t"
-        rows = csv.reader(text, delimiter=separator, quoting=quoting)
-        header = list(request.columns) or next(rows, [])
+        rows = _rows(text, request.format)
+        header = list(request.columns) or next(rows, ("", [], True))[1]
         if len(set(header)) != len(header):
             raise SourceError(f"file {path.name}: two columns share a name; expected a header of distinct names")
-        numbered = ((at, row) for at, row in enumerate(rows) if row)
+        numbered = ((at, *row) for at, row in enumerate(rows) if row[0].strip("\r\n"))
         while batch := list(islice(numbered, ROWS_A_PAGE)):
-            yield _page_of_rows(batch, header, separator)
+            yield _page_of_rows(batch, header)
 
 
-def _page_of_rows(batch: Sequence[tuple[int, list[str]]], header: list[str], separator: str) -> Page:
+def _rows(text: Iterable[str], kind: str) -> Iterator[tuple[str, list[str], bool]]:
+    """(the row's lines as they stand, its cells, whether it could be read as cells at all).
+
+    A quote that is never closed takes the lines behind it with it: they are that row's, and known by its text.
+    """
+    lines: list[str] = []
+
+    def kept() -> Iterator[str]:
+        for line in text:
+            lines.append(line)
+            yield line
+
+    if kind == "csv":
+        reader = csv.reader(kept(), strict=True)
+    else:
+        reader = csv.reader(kept(), delimiter="\t", quoting=csv.QUOTE_NONE, strict=True)
+    while True:
+        lines.clear()
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error:
+            yield "".join(lines), [], False
+        else:
+            yield "".join(lines), cells, True
+
+
+def _page_of_rows(batch: Sequence[tuple[int, str, list[str], bool]], header: list[str]) -> Page:
     records: list[bytes] = []
     ordinals: list[int] = []
     rejected: list[tuple[bytes, str]] = []
     width = len(header)
-    for at, row in batch:
-        if len(row) != width:
-            rejected.append((separator.join(row).encode("utf-8", "surrogateescape"), "ragged_row"))
+    for at, text, cells, is_readable in batch:
+        if not is_readable or len(cells) != width:
+            rejected.append((_raw(text), "ragged_row"))
             continue
         try:
-            records.append(_JSON.encode(dict(zip(header, row, strict=True))))
+            records.append(_JSON.encode(dict(zip(header, cells, strict=True))))
             ordinals.append(at)
         except (UnicodeEncodeError, ValueError):
-            rejected.append((separator.join(row).encode("utf-8", "surrogateescape"), "not_utf8"))
+            rejected.append((_raw(text), "not_utf8"))
     return Page(1, records, rejected, ordinals)
+
+
+def _raw(text: str) -> bytes:
+    return text.rstrip("\r\n").encode("utf-8", "surrogateescape")
 
 
 def _parquet(path: Path, request: Files, bounds: Bounds | None) -> Iterator[Page]:
