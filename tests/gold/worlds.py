@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import random
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -173,8 +174,10 @@ def a_world(seed: int, events: int = 30) -> World:
 
 def frames(table: Table, world: World) -> dict[str, pl.LazyFrame]:
     """What the runner hands to the table's builder: its declared inputs, with their customer."""
+    assert table.build is not None
+    asked = inspect.signature(table.build).parameters
     handed = {}
-    for one in table.inputs:
+    for one in (each for each in table.inputs if each.name in asked):
         schema = schema_of(one.columns)
         if one.carries_customer:
             schema["customer_id"] = pl.String()
