@@ -185,7 +185,11 @@ class _Handler(BaseHTTPRequestHandler):
             return
         headers = {name.lower(): value for name, value in self.headers.items()}
         told = headers.get(AS_OF_HEADER.lower())
-        as_of = datetime.fromisoformat(told) if told else self.demo.as_of
+        try:
+            as_of = datetime.fromisoformat(told) if told else self.demo.as_of
+        except ValueError:
+            self._send(Answer(400, b'{"error":"X-Demo-As-Of: expected an ISO 8601 time"}'))
+            return
         asked = Asked(
             method=method,
             path="/" + path,
@@ -200,14 +204,17 @@ class _Handler(BaseHTTPRequestHandler):
             answer = _faulty(fault, prefix)
         else:
             answer = self.systems.answer(asked)
-        sent = answer.body[: len(answer.body) // 2] if fault is not None and fault.kind == "truncated" else answer.body
+        self._send(answer, is_cut=fault is not None and fault.kind == "truncated")
+
+    def _send(self, answer: Answer, *, is_cut: bool = False) -> None:
+        """Write the response; cut: only half its body under its full length, then the connection closes."""
+        sent = answer.body[: len(answer.body) // 2] if is_cut else answer.body
         self.send_response(answer.status)
         self.send_header("Content-Type", answer.content_type)
         self.send_header("Content-Length", str(len(answer.body)))
         for name, value in answer.headers:
             self.send_header(name, value)
-        if len(sent) != len(answer.body):
-            self.close_connection = True
+        self.close_connection = self.close_connection or is_cut
         self.end_headers()
         self.wfile.write(sent)
 

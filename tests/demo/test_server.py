@@ -425,6 +425,12 @@ def test_a_day_that_has_not_ended_has_no_insights(client: httpx.Client) -> None:
     assert {row["date_start"] for row in rows} == {"2026-01-03", "2026-01-04"}
 
 
+def test_a_moment_that_is_no_time_is_refused(client: httpx.Client) -> None:
+    answer = client.get(INSIGHTS, headers={**TOKENS["meta"], "X-Demo-As-Of": "yesterday"})
+
+    assert answer.status_code == 400
+
+
 def test_the_same_window_later_gives_the_same_numbers(client: httpx.Client) -> None:
     first = insights(client, "2026-01-13", "2026-01-14")
     insights(client, "2026-01-01", "2026-01-05")
