@@ -2,7 +2,7 @@
 
 A family shares its e-mail address and its telephone, so sharing one proves a household, not a person. Two names agree
 when they are equal after normalisation, when one is an initial, a short form or a known nickname of the other, or when
-they are a typing error apart. The last letter must match in a typing error: Mario and Maria are two people.
+they are a typing error apart. What alters the last letter is no typing error: Mario and Maria are two people.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _NICKNAMES = (
     "andrew andy drew",
     "anthony toni tony",
     "antonia toni",
-    "barbara bärbel babs",
+    "barbara bärbel babs babsi",
     "catherine cathy cat",
     "charles charlie chuck",
     "charlotte lotte lottie charlie",
@@ -110,8 +110,11 @@ def agree(one: str, other: str) -> bool:
     short, long = sorted((one, other), key=lambda name: (len(name), name))
     if _is_short_form(short, long) or _FAMILIES.get(short, frozenset()) & _FAMILIES.get(long, frozenset()):
         return True
-    if len(short) < 4 or short[0] != long[0] or short[-1] != long[-1]:
+    if len(short) < 4 or short[0] != long[0]:
         return False
+    if short[-1] != long[-1]:
+        # Kataj is Katja with two letters swapped; no two names differ by that alone.
+        return sorted(short) == sorted(long) and edits(short, long) == 1
     return edits(short, long) <= (2 if len(short) >= 8 else 1)
 
 

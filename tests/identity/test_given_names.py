@@ -30,6 +30,7 @@ def called(*given: str) -> list[Name]:
         ("Bob", "Robert"),
         ("Liz", "Elisabeth"),
         ("Michael", "Micheal"),
+        ("Katja", "Kataj"),
         ("Katharina", "Kathrina"),
         ("Wolfgang", "Wlofgagng"),
     ],
