@@ -344,7 +344,7 @@ def test_evidence_that_was_deleted_since_makes_nobody_younger() -> None:
 # --- what always holds ------------------------------------------------------------------------------------------------
 
 #: Each example resolves a small world several times over; the same examples in every run.
-STEADY = settings(max_examples=40, deadline=None, derandomize=True, database=None)
+STEADY = settings(max_examples=25, deadline=None, derandomize=True, database=None)
 NAMES = st.sampled_from([None, "Jan", "J.", "Julia", "Maria", "Mario"])
 
 
@@ -442,7 +442,7 @@ def test_edges_in_use_and_customers_say_the_same(history: list[tuple[str, dict[s
         assert customers[left] != customers[right]
 
 
-@settings(STEADY, max_examples=20)
+@settings(STEADY, max_examples=15)
 @given(worlds())
 def test_no_row_of_the_map_is_ever_altered_but_closed_once(history: list[tuple[str, dict[str, str | None]]]) -> None:
     settled, told = resolved(Evidence(), on=1), ledger(resolved(Evidence(), on=1))
