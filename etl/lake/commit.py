@@ -22,7 +22,7 @@ import polars as pl
 from etl.errors import CommitLost, LakeDamaged, LakeError, LakeFull, NameRefused, SchemaError, VersionMoved
 from etl.lake import ledger, log
 from etl.lake.files import DAY, Staged, StagedFile, arrow_schema, digest_of, in_order, statistics_columns
-from etl.lake.layout import Place, is_full, storage_error, sync
+from etl.lake.layout import Place, is_full, reason_of, storage_error, sync
 from etl.lake.log import CommitEntry, FileEntry
 from etl.model import Partition, Table
 
@@ -455,12 +455,17 @@ def _pause(attempt: int) -> float:
 
 def _make_durable(place: Place, version: int, *, fsync: bool) -> None:
     """Sync the commit after its data files were, so that the disk never has a commit without its rows."""
-    if fsync:
-        sync(place.log / log.commit_file(version))
-        sync(place.log)
-        if version == 0:
-            for folder in (place.folder, place.folder.parent, place.root):
-                sync(folder)
+    if not fsync:
+        return
+    folders = (place.log, place.folder, place.folder.parent, place.root) if version == 0 else (place.log,)
+    try:
+        for path in (place.log / log.commit_file(version), *folders):
+            sync(path)
+    except OSError as problem:
+        raise LakeError(
+            f"{place.name}: version {version} is in, but the disk did not confirm it ({reason_of(problem)}); "
+            "check the disk, then run again"
+        ) from problem
 
 
 def _settled(place: Place, staged: Staged, version: int, spare: Sequence[StagedFile], *, fsync: bool) -> Commit:

@@ -15,12 +15,14 @@ from tests.lake.writers import (
     after,
     append,
     count_up,
+    fill_new_days,
     replace_one_day,
     replace_own_day,
     replace_two_days,
     run_all,
     running,
     seen,
+    server,
     take_turns,
     transfer,
 )
@@ -90,6 +92,19 @@ def test_writers_of_different_days_all_stay(tmp_path: Path, processes: int, turn
     assert codes == [0] * processes
     assert expected == sorted(lake.read(MARKS).collect().rows())
     assert lake.version(MARKS) == processes * turns - 1
+    assert lake.fsck() == []
+
+
+@many
+def test_an_empty_day_filled_by_many_at_once_holds_one_of_them(tmp_path: Path, processes: int, turns: int) -> None:
+    together = server().Barrier(processes)
+    codes = run_all(fill_new_days, [(tmp_path, writer, turns, together) for writer in range(processes)])
+    lake = Lake(tmp_path)
+    heights = {lake.read(MARKS, days=[each]).collect().height for each in lake.days(MARKS)}
+
+    assert codes == [0] * processes
+    assert len(lake.days(MARKS)) == min(turns, 28)
+    assert heights == {1}
     assert lake.fsck() == []
 
 

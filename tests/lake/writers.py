@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import polars as pl
@@ -82,6 +83,15 @@ def replace_own_day(root: Path, writer: int, turns: int) -> None:
     lake = Lake(root)
     for turn in range(turns):
         lake.commit(MARKS, lake.stage(MARKS, mark(writer, turn, 1 + writer)), load_id=f"w{writer}-{turn}")
+
+
+def fill_new_days(root: Path, writer: int, turns: int, together: Barrier) -> None:
+    """All writers fill the same empty day at the same moment: there is nothing to remove that could collide."""
+    lake = Lake(root)
+    for turn in range(turns):
+        staged = lake.stage(MARKS, mark(writer, turn, 1 + turn % 28))
+        together.wait(120)
+        lake.commit(MARKS, staged, load_id=f"w{writer}-{turn}")
 
 
 def count_up(root: Path, writer: int, turns: int) -> None:
