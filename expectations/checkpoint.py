@@ -47,7 +47,9 @@ SLICE_ROWS = 500_000
 FEW = 12
 """Expectations asked of one pandas batch; see `_few`."""
 
-# No value of a row may come back: neither lists of unexpected values nor their index.
+# Asked first for yes or no, which costs half; then for counts where the answer is no. No value of a row may come back:
+# neither lists of unexpected values nor their index.
+YES_OR_NO = {"result_format": "BOOLEAN_ONLY"}
 RESULT_FORMAT = {"result_format": "SUMMARY", "partial_unexpected_count": 0}
 
 SHAPE = frozenset({COLUMN_LIST, COLUMN_TYPES})
@@ -215,14 +217,14 @@ def _ask(suite: Sequence[Expectation], frames: Sequence[pl.DataFrame]) -> list[_
     groups = [(places["shape"], [_asked(suite, places["shape"], frame) for frame in schemas.values()])]
     if sum(frame.height for frame in frames) <= SLICE_ROWS:
         together = sorted(places["rows"] + places["keys"] + places["whole"])
-        groups += [(some, [_asked(suite, some, _joined(suite, some, frames))]) for some in _few(together)]
+        groups += [(some, [_asked(suite, some, _joined(suite, some, frames))]) for some in _few(suite, together)]
     else:
-        for some in _few(places["rows"]):
+        for some in _few(suite, places["rows"]):
             groups.append((some, [_asked(suite, some, part) for part in _packed(suite, some, frames)]))
         for place in places["keys"]:
             buckets = _buckets(_joined(suite, [place], frames), columns_of(suite[place]["kwargs"]))
             groups.append(([place], [_asked(suite, [place], bucket) for bucket in buckets]))
-        for some in _few(places["whole"]):
+        for some in _few(suite, places["whole"]):
             groups.append((some, [_asked(suite, some, _joined(suite, some, frames))]))
     for members, per_batch in groups:
         for index, place in enumerate(members):
@@ -230,10 +232,22 @@ def _ask(suite: Sequence[Expectation], frames: Sequence[pl.DataFrame]) -> list[_
     return answers
 
 
-def _few(places: Sequence[int]) -> Iterator[list[int]]:
-    """`places` a few at a time: for every condition GX copies its whole batch, so narrow batches cost less."""
-    for start in range(0, len(places), FEW):
-        yield list(places[start : start + FEW])
+def _few(suite: Sequence[Expectation], places: Sequence[int]) -> Iterator[list[int]]:
+    """`places` a few at a time: for every condition GX copies its whole batch, so narrow batches cost less.
+
+    What `_asked` asks as one counts as one, and comes first.
+    """
+    present = [place for place in places if _is_presence(suite[place])]
+    others = [place for place in places if place not in present]
+    first = max(FEW - bool(present), 0)
+    if present or others:
+        yield present + others[:first]
+    for start in range(first, len(others), FEW):
+        yield others[start : start + FEW]
+
+
+def _is_presence(expectation: Expectation) -> bool:
+    return expectation["type"] == NOT_NULL and list(expectation["kwargs"]) == ["column"]
 
 
 def _sound_columns(suite: Sequence[Expectation], frames: Sequence[pl.DataFrame]) -> set[str]:
@@ -259,17 +273,22 @@ def _needed(suite: Sequence[Expectation], places: Sequence[int], schema: pl.Sche
         present.extend(named)
         if suite[place]["type"] != NOT_NULL:
             valued.update(named)
-        condition = kwargs.get("row_condition")
-        if condition is not None:
-            mentioned = [name for name in schema if re.search(rf"\b{re.escape(name)}\b", str(condition))]
-            present.extend(mentioned)
-            valued.update(mentioned)
+        conditioned = _read_by(suite[place], schema)[len(named) :]
+        present.extend(conditioned)
+        valued.update(conditioned)
     if not present and schema:
         present = [next(iter(schema))]  # a row count needs rows, whatever is in them
     return [
         _as_values(name, schema[name]) if name in valued else _as_presence(name, schema[name])
         for name in dict.fromkeys(present)
     ]
+
+
+def _read_by(expectation: Expectation, names: Iterable[str]) -> list[str]:
+    """The columns an expectation reads: those its arguments name, then those its condition mentions."""
+    named = columns_of(expectation["kwargs"])
+    condition = str(expectation["kwargs"].get("row_condition", ""))
+    return named + [name for name in names if re.search(rf"\b{re.escape(name)}\b", condition)]
 
 
 def _as_presence(name: str, dtype: pl.DataType) -> pl.Expr:
@@ -362,21 +381,83 @@ def _gx_suite(expectations: str) -> Any:
     return ExpectationSuite(name="gate", expectations=json.loads(expectations))
 
 
+_EVERY = "every_required_column"
+"""A column made for the gate: True in rows that lack nothing they must have."""
+
+
 def _asked(suite: Sequence[Expectation], places: Sequence[int], batch: pl.DataFrame) -> list[_Answer]:
-    """The answers of GX for the expectations at `places`, in that order."""
+    """The answers of GX for the expectations at `places`, in that order.
+
+    The columns that must not be null are asked as one first: if no row lacks any of them, none of them is lacking
+    anywhere. Only when that fails is each asked by itself.
+    """
     if not places:
         return []
+    present = [place for place in places if _is_presence(suite[place])]
+    if len(present) < 2:
+        answers = _answers({place: suite[place] for place in places}, batch)
+        return [answers[place] for place in places]
+    questions = {place: suite[place] for place in places if place not in present}
+    required = [suite[place]["kwargs"]["column"] for place in present]
+    used = {name for question in questions.values() for name in _read_by(question, batch.columns)}
+    lacks_nothing = pl.when(pl.all_horizontal(pl.col(required).is_not_null())).then(True).alias(_EVERY)
+    narrow = batch.select(*(name for name in batch.columns if name in used), lacks_nothing)
+    answers = _answers({**questions, -1: {"type": NOT_NULL, "kwargs": {"column": _EVERY}}}, narrow)
+    if answers.pop(-1).success:
+        answers |= {place: _held(suite[place], batch) for place in present}
+    else:
+        answers |= _answers({place: suite[place] for place in present}, batch.select(required))
+    return [answers[place] for place in places]
+
+
+def _answers(questions: dict[int, Expectation], batch: pl.DataFrame) -> dict[int, _Answer]:
+    """GX's answer to each question: yes or no, and counts where it is no or where they decide."""
     from great_expectations.validator.v1_validator import Validator
 
-    definition = _batch_definition()
-    # GX sorts results by column; the place carried in `meta` brings them back in order.
-    told = [suite[place] | {"meta": {"place": place}} for place in places]
-    asked = _gx_suite(json.dumps(told))
     # As `ValidationDefinition.run` does it. `Batch.validate` would load, and fingerprint, the rows twice.
-    validator = Validator(definition, result_format=RESULT_FORMAT, batch_parameters={"dataframe": _as_pandas(batch)})
-    outcome = validator.validate_expectation_suite(asked)
-    by_place = {each.expectation_config.meta["place"]: _answer(each) for each in outcome.results}
-    return [by_place[place] for place in places]
+    validator = Validator(_batch_definition(), batch_parameters={"dataframe": _as_pandas(batch)})
+
+    def ask(places: Iterable[int], result_format: dict[str, Any]) -> dict[int, Any]:
+        # GX sorts results by column; the place carried in `meta` brings them back in order.
+        told = [
+            {"type": questions[place]["type"], "kwargs": questions[place]["kwargs"], "meta": {"place": place}}
+            for place in places
+        ]
+        validator.result_format = result_format
+        outcomes = validator.validate_expectation_suite(_gx_suite(json.dumps(told))).results if told else []
+        return {outcome.expectation_config.meta["place"]: outcome for outcome in outcomes}
+
+    answers: dict[int, _Answer] = {}
+    open_places: list[int] = []
+    counted = [
+        place for place, question in questions.items() if not {"mostly", "row_condition"}.isdisjoint(question["kwargs"])
+    ]
+    for place, outcome in ask((place for place in questions if place not in counted), YES_OR_NO).items():
+        error = _exception_kind(outcome.exception_info)
+        if error is not None:
+            answers[place] = _Answer(success=False, error=error)
+        elif outcome.success:
+            answers[place] = _held(questions[place], batch)
+        else:
+            open_places.append(place)
+    return answers | {place: _answer(each) for place, each in ask(open_places + counted, RESULT_FORMAT).items()}
+
+
+def _held(expectation: Expectation, batch: pl.DataFrame) -> _Answer:
+    """The counts of an expectation that holds for every row of `batch`."""
+    kind, kwargs = expectation["type"], expectation["kwargs"]
+    if kind == COLUMN_LIST:
+        return _Answer(success=True, observed=list(kwargs["column_list"]))
+    if kind == COLUMN_TYPES:
+        return _Answer(success=True, observed=0)
+    if kind.startswith("expect_table_row_count"):
+        return _Answer(success=True, observed=batch.height)
+    if kind not in KEYS and not ROWWISE.fullmatch(kind):
+        return _Answer(success=True)
+    asks_values = "column" in kwargs and not kind.endswith("_be_null")
+    return _Answer(
+        success=True, elements=batch.height, missing=batch[kwargs["column"]].null_count() if asks_values else 0
+    )
 
 
 def _as_pandas(batch: pl.DataFrame) -> Any:
