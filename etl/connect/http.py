@@ -46,10 +46,11 @@ class Rhythm:
 class _PassingError(Exception):
     """Trouble that may pass; never leaves this module."""
 
-    def __init__(self, why: str, wait: float | None, *, unreachable: bool = False) -> None:
+    def __init__(self, why: str, wait: float | None, *, is_unreachable: bool = False, is_quota: bool = False) -> None:
         super().__init__(why)
         self.wait = wait
-        self.unreachable = unreachable
+        self.is_unreachable = is_unreachable
+        self.is_quota = is_quota
 
 
 class HttpClient:
@@ -81,7 +82,9 @@ class HttpClient:
         try:
             return retrying(self._ask_once, request, records_path)
         except _PassingError as trouble:
-            kind = SourceUnreachable if trouble.unreachable else SourceError
+            if trouble.is_quota:
+                raise self._quota(request, str(trouble), trouble.wait or 60.0) from None
+            kind = SourceUnreachable if trouble.is_unreachable else SourceError
             raise kind(
                 f"{self._where}: no good answer from {self._host(request.url)} in {TRIES} tries ({trouble}); "
                 "nothing was written; look at the source, then run the window again"
@@ -100,9 +103,9 @@ class HttpClient:
         try:
             status, headers, body = self._send(request)
         except httpx.TimeoutException:
-            raise _PassingError("it took too long", None, unreachable=True) from None
+            raise _PassingError("it took too long", None, is_unreachable=True) from None
         except httpx.TransportError as error:
-            raise _PassingError(self._plain(str(error)) or type(error).__name__, None, unreachable=True) from None
+            raise _PassingError(self._plain(str(error)) or type(error).__name__, None, is_unreachable=True) from None
         records = records_in(body, records_path) if status == 200 else None
         answer = Answer(status, headers, body, records is not None)
         verdict = verdict_of(answer, self._dialect, now=self._rhythm.now())
@@ -126,13 +129,16 @@ class HttpClient:
             )
         wait = verdict.wait
         if wait is not None and wait > LONGEST_WAIT_SECONDS:
-            until = self._rhythm.now() + timedelta(seconds=wait)
-            return QuotaExhausted(
-                f"{self._where}: the quota of {host} is spent until {until:%Y-%m-%dT%H:%M:%SZ} ({why}); "
-                "nothing was written; run the window again then",
-                until=until,
-            )
-        return _PassingError(f"HTTP {status}: {why}", wait)
+            return self._quota(request, why, wait)
+        return _PassingError(f"HTTP {status}: {why}", wait, is_quota=verdict.means is Means.QUOTA)
+
+    def _quota(self, request: Request, why: str, wait: float) -> QuotaExhausted:
+        until = self._rhythm.now() + timedelta(seconds=wait)
+        return QuotaExhausted(
+            f"{self._where}: the quota of {self._host(request.url)} is spent until {until:%Y-%m-%dT%H:%M:%SZ} ({why}); "
+            "nothing was written; run the window again then",
+            until=until,
+        )
 
     def _send(self, request: Request) -> tuple[int, dict[str, str], bytes]:
         """One exchange, redirects within the host followed."""

@@ -86,7 +86,7 @@ def ingest(
     _log(lake, source, stream, window, landing, commit, run_id=run_id, now=now, load_id=load_id)
     return Report(
         table=table.full_name,
-        window=str(window),
+        window=_named(window),
         rows_in=landing.records,
         rows_out=landing.rows.height - known,
         quarantined=landing.dead.height,
@@ -96,6 +96,11 @@ def ingest(
         version=commit.version,
         written=commit.written,
     ).balanced()
+
+
+def _named(window: Window) -> str:
+    """The window's key, or where it is not made of whole days, its ends."""
+    return window.key if all(covers(window, day) for day in window.days) else str(window)
 
 
 def asked_window(stream: Stream, window: Window, *, now: datetime) -> Window:

@@ -182,6 +182,13 @@ def test_a_long_quota_is_no_wait_but_a_time_to_come_again() -> None:
     assert NOW + timedelta(seconds=900) == caught.value.until
 
 
+def test_a_quota_that_stays_spent_is_a_time_to_come_again_too() -> None:
+    with pytest.raises(QuotaExhausted) as caught:
+        read(lambda _: httpx.Response(429, headers={"retry-after": "20"}))
+
+    assert NOW + timedelta(seconds=TRIES * 20) == caught.value.until
+
+
 def test_tries_are_bounded_and_the_last_word_is_the_sources_own() -> None:
     asked: list[int] = []
 

@@ -224,6 +224,33 @@ def test_an_entity_that_changed_while_it_was_read_waits_for_its_own_window(from_
     assert (["t001"], 1, 0) == (things.ids(), report.filtered, report.quarantined)
 
 
+def test_true_repeats_in_a_file_keep_ids_of_their_own(from_files: Make, folder: Folder) -> None:
+    line = thing(1, "2026-01-02T10:00:00Z")
+    folder.lines("all.jsonl", line, line, thing(2, "2026-01-01T10:00:00Z"), line)
+    things = from_files(pattern="all.jsonl", ordinal_id=True)
+    things.run("2026-01-02")
+
+    assert ["t001:0", "t001:1", "t001:3"] == things.ids()
+
+
+def test_an_id_of_several_parts_cannot_be_taken_for_another(from_files: Make, folder: Folder) -> None:
+    at = "2026-01-02T10:00:00Z"
+    folder.lines("all.jsonl", {"a": "x:y", "b": "z", "at": at}, {"a": "x", "b": "y:z", "at": at}, {"a": "x", "at": at})
+    things = from_files(pattern="all.jsonl", id=("a", "b"))
+    report = things.run("2026-01-02")
+
+    assert ["x%3Ay:z", "x:y%3Az"] == things.ids()
+    assert 1 == report.quarantined
+
+
+def test_a_record_without_an_id_of_its_own_is_known_by_its_content(from_files: Make, folder: Folder) -> None:
+    folder.lines("all.jsonl", thing(1, "2026-01-02T10:00:00Z"))
+    things = from_files(pattern="all.jsonl", id=())
+    things.run("2026-01-02")
+
+    assert things.rows()["_hash"].to_list() == things.ids()
+
+
 def test_a_list_of_deletes_speaks_for_the_stream_it_deletes_from(lake: Lake, folder: Folder) -> None:
     folder.lines("gone.jsonl", {"id": "t001", "at": "2026-01-02T10:00:00Z", "archived": True})
     gone = Stream(
