@@ -18,10 +18,10 @@ from dags.windows import window_of
 from plugins.day_windows import DayWindows
 
 
-def ingest(*, source: str, stream: str, table: str, **context: Any) -> dict[str, int]:
+def ingest(*, source: str, stream: str, table: str, **context: Any) -> dict[str, Any]:
     """One window of one stream, landed in bronze; hands on how many rows."""
 
-    def step() -> dict[str, int]:
+    def step() -> dict[str, Any]:
         from etl.run import tasks
 
         window = window_of(context)

@@ -21,25 +21,25 @@ from dags.windows import window_of
 RETRIES = {"retries": 2, "retry_delay": timedelta(seconds=15), "max_active_tis_per_dag": 1}
 
 
-def build(*, table: str, **context: Any) -> dict[str, int]:
+def build(*, table: str, **context: Any) -> dict[str, Any]:
     """One window of one table, checked before it becomes visible; hands on how many rows went where."""
 
-    def step() -> dict[str, int]:
+    def step() -> dict[str, Any]:
         from etl.run import tasks
 
-        counts: dict[str, int] = tasks.build(table, window_of(context).key, context["run_id"])
+        counts: dict[str, Any] = tasks.build(table, window_of(context).key, context["run_id"])
         return counts
 
     return carried_out(step)
 
 
-def publish(**context: Any) -> dict[str, int]:
+def publish(**context: Any) -> dict[str, Any]:
     """The SQL catalogue and the Data Docs, as of now."""
 
-    def step() -> dict[str, int]:
+    def step() -> dict[str, Any]:
         from etl.run import tasks
 
-        counts: dict[str, int] = tasks.publish(context["run_id"])
+        counts: dict[str, Any] = tasks.publish(context["run_id"])
         return counts
 
     return carried_out(step)

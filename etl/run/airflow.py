@@ -27,14 +27,15 @@ from typing import Any
 import httpx
 
 import etl
-from etl.errors import AirflowError, SettingsError
+from etl import errors
+from etl.errors import AirflowError, C360Error, SettingsError
 from etl.model import Window
 from etl.run import processes
 from etl.run.cascade import Cascade, Step
 from etl.run.house import open_house
 from etl.run.manifest import NAME as MANIFEST
 from etl.run.manifest import write_manifest
-from etl.run.pipeline import Outcome, State
+from etl.run.pipeline import DEFECT, Outcome, State
 from etl.run.postgres import Postgres
 from etl.run.report import Report
 from etl.settings import Settings
@@ -177,6 +178,11 @@ def airflow_command(settings: Settings, arguments: Sequence[str]) -> int:
     return done.returncode
 
 
+def environment(settings: Settings) -> dict[str, str]:
+    """The environment in which Airflow's own programs find this installation."""
+    return _environment(settings, _State(settings).read())
+
+
 def steps_per_window(settings: Settings) -> int:
     """How many streams and tables one window has."""
     return len(_cascade(settings).steps)
@@ -188,7 +194,28 @@ def steps_per_window(settings: Settings) -> int:
 def run_through_airflow(
     settings: Settings, windows: Sequence[Window], *, progress: Callable[[Outcome], None] = lambda _: None
 ) -> list[Outcome]:
-    """Trigger every source for every window, and wait until what follows by itself has ended.
+    """Trigger every source for every window, in order, and follow until what follows by itself has ended.
+
+    Gives and raises what `follow` does.
+    """
+    since = datetime.now(UTC)
+    stamp = since.strftime("%Y%m%dT%H%M%S")
+    with _api(_State(settings).read()) as api:
+        for window in windows:
+            for dag_id in _cascade(settings).ingest_dags:
+                body = {"dag_run_id": f"run__{window.key}__{stamp}", "logical_date": None, "partition_key": window.key}
+                _answer(api.post(f"/api/v2/dags/{dag_id}/dagRuns", json=body))
+    return follow(settings, windows, since=since, progress=progress)
+
+
+def follow(
+    settings: Settings,
+    windows: Sequence[Window],
+    *,
+    since: datetime,
+    progress: Callable[[Outcome], None] = lambda _: None,
+) -> list[Outcome]:
+    """Wait until every step of these windows, in runs made after `since`, has ended.
 
     One outcome per window and table, in the order they ended, and one for the last publish. What waits for a
     failed table ends as stopped. `progress` hears of each.
@@ -200,29 +227,25 @@ def run_through_airflow(
     cascade = _cascade(settings)
     keys = [window.key for window in windows]
     outcomes: list[Outcome] = []
-
-    def tell(outcome: Outcome) -> None:
-        outcomes.append(outcome)
-        progress(outcome)
-
+    pending = [(key, step) for key in keys for step in (*cascade.steps, cascade.publish)]
+    ended: dict[tuple[str, str], State] = {}
+    last_change = time.monotonic()
     with _api(known) as api:
-        since = _trigger(api, cascade, keys)
-        pending = [(key, step) for key in keys for step in (*cascade.steps, cascade.publish)]
-        ended: dict[tuple[str, str], State] = {}
-        last_change = time.monotonic()
         while pending:
-            tasks = _task_states(api, since)
-            moving = any(task["state"] not in _FINAL for task in tasks.values())
+            time.sleep(_POLL)
+            _check_alive(state, known)
+            tasks, is_idle = _tasks(api, since)
             left = []
             for key, step in pending:
-                outcome = _outcome(api, state, step, key, tasks, ended, cascade, is_idle=not moving)
+                outcome = _outcome(api, state, step, key, tasks, ended, cascade, is_idle=is_idle)
                 if outcome is None:
                     left.append((key, step))
                     continue
                 ended[key, step.table] = outcome.state
                 if step is not cascade.publish or key == keys[-1]:
-                    tell(outcome)
-            if len(left) < len(pending) or moving:
+                    outcomes.append(outcome)
+                    progress(outcome)
+            if len(left) < len(pending) or not is_idle:
                 last_change = time.monotonic()
             pending = left
             if pending and time.monotonic() - last_change > _PATIENCE:
@@ -231,38 +254,28 @@ def run_through_airflow(
                     f"{step.table} {key} has not started though everything it reads is there; "
                     f"{len(pending)} steps are left; see {state.log('scheduler')}"
                 )
-            if pending:
-                _check_alive(state, known)
-                time.sleep(_POLL)
     return outcomes
 
 
 _FINAL = ("success", "failed", "upstream_failed", "skipped", "removed")
 
 
-def _trigger(api: httpx.Client, cascade: Cascade, keys: Sequence[str]) -> str:
-    """One run per source and key, in the order of the keys; gives the moment before the first."""
-    since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 1))
-    stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
-    for key in keys:
-        for dag_id in cascade.ingest_dags:
-            body = {"dag_run_id": f"run__{key}__{stamp}", "logical_date": None, "partition_key": key}
-            _answer(api.post(f"/api/v2/dags/{dag_id}/dagRuns", json=body))
-    return since
-
-
-def _task_states(api: httpx.Client, since: str) -> dict[tuple[str, str, str], dict[str, Any]]:
-    """(dag, task, key) -> the task instance, of every run made since."""
+def _tasks(api: httpx.Client, since: datetime) -> tuple[dict[tuple[str, str, str], dict[str, Any]], bool]:
+    """(dag, task, key) -> the task of the runs made since; and whether all of these runs have ended."""
+    # Not by run_after: of a backfilled run that is the day it is about.
+    changed = {"updated_at_gte": since.isoformat()}
     keys: dict[tuple[str, str], str] = {}
-    for run in _all_pages(api, "/api/v2/dags/~/dagRuns", "dag_runs", {"run_after_gte": since}):
-        if run["partition_key"]:
+    is_idle = True
+    for run in _all_pages(api, "/api/v2/dags/~/dagRuns", "dag_runs", changed):
+        if run["partition_key"] and run["queued_at"] and _moment(run["queued_at"]) >= since:
             keys[run["dag_id"], run["dag_run_id"]] = run["partition_key"]
+            is_idle = is_idle and run["state"] in ("success", "failed")
     found = {}
-    for task in _all_pages(api, "/api/v2/dags/~/dagRuns/~/taskInstances", "task_instances", {"run_after_gte": since}):
+    for task in _all_pages(api, "/api/v2/dags/~/dagRuns/~/taskInstances", "task_instances", changed):
         key = keys.get((task["dag_id"], task["dag_run_id"]))
         if key is not None:
             found[task["dag_id"], task["task_id"], key] = task
-    return found
+    return found, is_idle
 
 
 def _all_pages(api: httpx.Client, path: str, name: str, params: Mapping[str, str]) -> Iterator[dict[str, Any]]:
@@ -293,7 +306,8 @@ def _outcome(
         return Outcome(step.table, key, State.DONE, report)
     if task is not None and task["state"] in _FINAL:
         log = state.task_log(task)
-        return Outcome(step.table, key, State.FAILED, why=f"{_last_word(log)}; log: {log}", exit_code=2)
+        why, exit_code = _last_word(log)
+        return Outcome(step.table, key, State.FAILED, why=f"{why}; log: {log}", exit_code=exit_code)
     lost = [each for each in step.inputs if ended.get((key, each), State.DONE) is not State.DONE]
     if task is None and lost and is_idle:
         return Outcome(step.table, key, State.STOPPED, why=f"waits for {', '.join(lost)}")
@@ -306,16 +320,20 @@ def _report(api: httpx.Client, task: Mapping[str, Any]) -> Report:
     return Report(**(json.loads(value) if isinstance(value, str) else value))
 
 
-def _last_word(log: Path) -> str:
-    """The error in the log of a failed task: its own line, not its traceback."""
+def _last_word(log: Path) -> tuple[str, int]:
+    """The error in the log of a failed task, its own line, not its traceback; and the exit code it stands for."""
     try:
         lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines() if line.startswith("{")]
     except (OSError, ValueError):
-        return "it left no log"
+        return "it left no log", DEFECT
     for line in reversed(lines):
         for error in line.get("error_detail") or ():
-            return str(error.get("exc_value") or error.get("exc_type"))
-    return "it was ended from outside" if lines else "it left no log"
+            kind, said = str(error.get("exc_type")), str(error.get("exc_value"))
+            if kind == "AirflowFailException":  # what no retry mends, its own kind in front
+                kind, _, said = said.partition(": ")
+            known = getattr(errors, kind, None)
+            return said, known.exit_code if isinstance(known, type) and issubclass(known, C360Error) else DEFECT
+    return "it was ended from outside", DEFECT
 
 
 def _cascade(settings: Settings) -> Cascade:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,16 +18,18 @@ def launch(command: Sequence[str], *, log: Path, environ: Mapping[str, str], mar
     log.parent.mkdir(parents=True, exist_ok=True)
     # setproctitle would write the title over the environment, where our mark stands.
     marked = {**environ, MARK: mark, "SPT_NOENV": "1", "PYTHONUNBUFFERED": "1"}
-    with log.open("ab") as output:
-        return subprocess.Popen(
-            list(command),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env=marked,
-            cwd="/",
-            start_new_session=True,
-        ).pid
+    # Not subprocess.Popen: its handle would warn, when collected, of a process that is meant to outlive it.
+    return os.posix_spawn(
+        "/bin/sh",
+        ["sh", "-c", 'cd / && exec "$@"', "sh", *command],
+        marked,
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+        ],
+        setsid=True,
+    )
 
 
 def is_alive(pid: int, mark: str) -> bool:
