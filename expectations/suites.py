@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from etl.errors import DeclarationError
-from etl.model import Check, Column, Severity, Table, Type
+from etl.model import Check, Column, Partition, Severity, Table, Type
 
 Expectation = dict[str, Any]
 """One expectation: `type`, `kwargs`, `severity`, `meta` ({"why": ...}); what `ExpectationSuite` takes as it is."""
@@ -51,10 +51,14 @@ def of_declaration(table: Table) -> Iterator[Check]:
     yield Check(COLUMN_TYPES, {"column_types": types}, why="a silent cast would change values")
     for column in table.columns:
         yield from _of_column(table, column)
-    if len(table.key) == 1:
-        yield Check(UNIQUE, {"column": table.key[0]}, why=f"the key: {table.grain}")
-    elif table.key:
-        yield Check(COMPOUND_UNIQUE, {"column_list": list(table.key)}, why=f"the key: {table.grain}")
+    # In a table by day a key is unique within its day: a twin further back than `dedupe_days` is a row of its own.
+    key = (
+        list(dict.fromkeys((*table.key, "day"))) if table.key and table.partition is Partition.DAY else list(table.key)
+    )
+    if len(key) == 1:
+        yield Check(UNIQUE, {"column": key[0]}, why=f"the key: {table.grain}")
+    elif key:
+        yield Check(COMPOUND_UNIQUE, {"column_list": key}, why=f"the key: {table.grain}")
 
 
 def _of_column(table: Table, column: Column) -> Iterator[Check]:

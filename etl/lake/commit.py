@@ -217,6 +217,13 @@ def commit(
     )
 
 
+def holds(place: Place, table: Table, staged: Staged, *, replaces: str, days: Sequence[date]) -> bool:
+    """True when readers already see exactly this content, so that a commit of it would write nothing."""
+    now = snapshot(place)
+    plan = _plan(now.files.values(), staged.files, replaces, days)
+    return _way(place, table, now.handle, replaces) == "change" and not plan.adds and not plan.removes
+
+
 def _check_request(table: Table, staged: Staged, replaces: str, days: Sequence[date], load_id: str) -> None:
     if staged.table != table.full_name:
         raise LakeError(f"{table.full_name}: expected rows of this table, came rows of {staged.table}")

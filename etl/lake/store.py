@@ -181,6 +181,19 @@ class Lake:
             commits.remove(place, staged.files)
             raise
 
+    def holds(self, table: Table, staged: Staged, *, replaces: str | None = None, days: Iterable[date] = ()) -> bool:
+        """True when a commit of `staged` would write nothing: readers see that content already, and it was audited.
+
+        Arguments as of `commit`. Raises: LakeDamaged, LakeError.
+        """
+        return commits.holds(
+            place_of(self.root, table),
+            table,
+            staged,
+            replaces=replaces or ("days" if table.partition is Partition.DAY else "all"),
+            days=_replaced(staged, days),
+        )
+
     def update(
         self,
         table: Table,

@@ -19,7 +19,6 @@ from etl.bronze.tables import INGEST_LOG
 from etl.catalog import Fed, quarantine_of
 from etl.compute import over
 from etl.errors import ConservationError
-from etl.lake import Commit
 from etl.model import Column, Partition, Table, Window
 from etl.model.frames import dtype, schema_of
 from etl.run.house import House
@@ -71,10 +70,16 @@ def build(house: House, table: Table, window: Window, *, run_id: str, audit: Aud
         accounted=None if table.weight is None else int(rows[table.weight].sum()),
     ).balanced()
 
-    audit(table, [rows], window.key)
-    if table.is_subject:
-        _publish(house, quarantine_of(table), _rejected(pieces, run_id), days=days, load_id=run_id, volatile=("batch",))
-    commit = _publish(house, table, rows, days=days, load_id=run_id)
+    staged = house.lake.stage(table, rows, days=days)
+    try:
+        if not house.lake.holds(table, staged):
+            audit(table, [rows], window.key)
+        if table.is_subject:
+            _keep_rejected(house, table, _rejected(pieces, run_id), days, load_id=run_id)
+    except BaseException:
+        house.lake.discard(table, staged)
+        raise
+    commit = house.lake.commit(table, staged, load_id=f"{run_id}:{table.full_name}:{window.key}")
     return replace(report, version=commit.version, written=commit.written, seconds=time.perf_counter() - began)
 
 
@@ -82,20 +87,15 @@ def _counted(pieces: Sequence[_Piece], fate: str) -> int:
     return sum(piece.counts.get(fate, 0) for piece in pieces)
 
 
-def _publish(
-    house: House,
-    table: Table,
-    rows: pl.DataFrame,
-    *,
-    days: Sequence[date] | None,
-    load_id: str,
-    volatile: tuple[str, ...] = (),
-) -> Commit:
-    if table.partition is Partition.DAY and days is None:
-        days = sorted({*house.lake.days(table), *rows["day"].unique().to_list()})
-    staged = house.lake.stage(table, rows, days=days, volatile=volatile)
-    replaces = "days" if table.partition is Partition.DAY else "all"
-    return house.lake.commit(table, staged, replaces=replaces, days=days or (), load_id=f"{load_id}:{table.full_name}")
+def _keep_rejected(
+    house: House, table: Table, rejected: pl.DataFrame, days: Sequence[date] | None, *, load_id: str
+) -> None:
+    """The rows turned away, in the quarantine, in place of those an earlier build of the same days turned away."""
+    quarantine = quarantine_of(table)
+    if days is None:
+        days = sorted({*house.lake.days(quarantine), *rejected["day"].unique().to_list()})
+    staged = house.lake.stage(quarantine, rejected, days=days, volatile=("batch",))
+    house.lake.commit(quarantine, staged, days=days, load_id=f"{load_id}:{quarantine.full_name}")
 
 
 # --- subjects: fed by sources ---------------------------------------------------------------------------------------
@@ -169,13 +169,15 @@ def _accounted(
 def hold_back(built: pl.DataFrame, table: Table) -> pl.DataFrame:
     """`built` with the rows that break the columns' own declaration, or repeat a key, marked `quarantined`.
 
-    The first rule in column order is the one named. Of rows with one key the first in the frame's order stays.
+    The first rule in column order is the one named. Of rows with one key the first in the frame's order stays; in a
+    table by day, of rows with one key and day, so that building days together or apart judges them alike.
     """
     going = pl.col("_fate").is_in(["out", "derived"])
     broken = [pl.when(going & breaks).then(pl.lit(f"{column}.{what}")) for column, what, breaks in _rules(table)]
     ruled = built.with_columns(pl.coalesce(*broken, pl.lit(None, pl.String)).alias("_broken"))
     whole = going & pl.col("_broken").is_null()
-    repeated = whole & (pl.int_range(pl.len()).over(*table.key, whole) > 0)
+    unique = dict.fromkeys((*table.key, "day") if table.partition is Partition.DAY else table.key)
+    repeated = whole & (pl.int_range(pl.len()).over(*unique, whole) > 0)
     ruled = ruled.with_columns(pl.when(repeated).then(pl.lit("key.repeated")).otherwise("_broken").alias("_broken"))
     is_broken = pl.col("_broken").is_not_null()
     return ruled.with_columns(

@@ -210,19 +210,20 @@ def _read(lake: Lake, table: Table, days: Iterable[date], version: int | None) -
 
 
 def _staged(lake: Lake, table: Table, rows: pl.DataFrame, days: Sequence[date], audit: Audit | None) -> Staged:
-    """The rows as files nobody sees yet, one a day; audited, or taken away again."""
+    """The rows as files nobody sees yet, one a day; audited when they say anything new, or taken away again."""
     files: list[StagedFile] = []
     try:
-        if audit is not None:
-            audit(table, rows)
         per_day = rows.select("day").with_row_index("at").group_by("day").agg("at").sort("day")
         for day, at in per_day.iter_rows():
             # Day by day, so that never two copies of all the rows are held.
             files.append(lake.write_file(table, rows[at], day, volatile=VOLATILE))
+        staged = Staged(table.full_name, tuple(files), tuple(days))
+        if audit is not None and not lake.holds(table, staged):
+            audit(table, rows)
     except BaseException:
         lake.discard(table, files)
         raise
-    return Staged(table.full_name, tuple(files), tuple(days))
+    return staged
 
 
 def _keep_dead(lake: Lake, source: Source, stream: Stream, dead: pl.DataFrame, *, load_id: str) -> None:
