@@ -49,10 +49,6 @@ EXAMPLES: tuple[tuple[str, str], ...] = (
 )
 
 
-#: A message is text, not markup, and wraps where the reader's terminal does.
-_PLAIN = {"soft_wrap": True, "markup": False, "highlight": False}
-
-
 @contextmanager
 def progress_of(console: Console, total: int, title: str) -> Iterator[Callable[[str], None]]:
     """A bar of `total` steps; the function given names the step that has just ended."""
@@ -120,10 +116,15 @@ def show_outcomes(console: Console, outcomes: Sequence[Outcome], *, by_day: froz
         console.print("Nothing new was written: every table already held these rows.")
     for outcome in outcomes:
         if outcome.state is State.FAILED:
-            console.print(f"failed   {outcome.step} {outcome.window}: {outcome.why}", style="red", **_PLAIN)
+            _say(console, f"failed   {outcome.step} {outcome.window}: {outcome.why}", style="red")
     stopped = list(dict.fromkeys(outcome.step for outcome in outcomes if outcome.state is State.STOPPED))
     if stopped:
-        console.print(f"stopped  {', '.join(stopped)}: they wait for what failed", style="yellow", **_PLAIN)
+        _say(console, f"stopped  {', '.join(stopped)}: they wait for what failed", style="yellow")
+
+
+def _say(console: Console, message: str, *, style: str) -> None:
+    """A message is text, not markup, and wraps where the reader's terminal does."""
+    console.print(message, style=style, soft_wrap=True, markup=False, highlight=False)
 
 
 def show_rows(console: Console, columns: Sequence[str], rows: Sequence[Sequence[object]], title: str = "") -> None:
