@@ -1,4 +1,4 @@
-"""What a user may get wrong: one clear line, exit code 2, no traceback, nothing half-written. The real command each time."""
+"""What a user may get wrong: one clear line, exit code 2, no traceback, nothing half-written. The real command."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def test_every_table_holds_rows(ran: Ran) -> None:
 
 
 def test_rows_that_came_in_are_rows_that_went_out_or_have_a_name(ran: Ran) -> None:
-    """Counted anew from the tables, not from the report: bronze against silver plus quarantine plus the named losses."""
+    """The quarantine holds just the rows the reports say were turned away."""
     house = ran.house
     for table in house.catalog.tables:
         if not table.is_subject:
