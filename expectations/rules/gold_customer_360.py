@@ -38,10 +38,4 @@ RULES = (
         severity=Severity.WARNING,
         why="revenue is never below minus the refunds, unless returns are booked as orders below zero",
     ),
-    Check(
-        "expect_column_pair_values_a_to_be_greater_than_b",
-        {"column_A": "email_delivered_count", "column_B": "email_opened_count", "or_equal": True},
-        severity=Severity.WARNING,
-        why="opened but never delivered: the sender's delivery events are missing, and open shares come out too high",
-    ),
 )

@@ -7,8 +7,12 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 
+import pandas as pd
 import polars as pl
 import pytest
+from great_expectations.execution_engine import PandasExecutionEngine
+from great_expectations.expectations.expectation import ColumnMapExpectation
+from great_expectations.expectations.metrics import ColumnMapMetricProvider, column_condition_partial
 
 from etl.errors import QualityError
 from etl.model import Check, Column, Layer, Privacy, Severity, Table, Type
@@ -18,6 +22,23 @@ from expectations.docs import build_docs
 
 CANARY = "canary.7f3a9"
 _PERSONAL = Privacy.PERSONAL
+
+
+class ColumnValuesReadAloud(ColumnMapMetricProvider):
+    """Raises with the value in its message, as `float("Anna")` and many a parser do."""
+
+    condition_metric_name = "column_values.read_aloud"
+
+    @column_condition_partial(engine=PandasExecutionEngine)
+    def _pandas(cls, column: pd.Series, **_: object) -> pd.Series:  # noqa: N805  # GX calls it so
+        raise ValueError(f"could not read {column.iloc[0]!r}")
+
+
+class ExpectColumnValuesToBeReadAloud(ColumnMapExpectation):
+    """The worst an expectation can do."""
+
+    map_metric = "column_values.read_aloud"
+
 
 TABLE = Table(
     Layer.SILVER,
@@ -36,6 +57,7 @@ TABLE = Table(
         Column("note", Type.STRING, "free text", privacy=_PERSONAL),
     ),
     checks=(
+        Check("expect_column_values_to_be_read_aloud", {"column": "note"}, why="raises with the value"),
         Check("expect_column_values_to_be_between", {"column": "note", "min_value": 5}, why="raises on text"),
         Check("expect_column_mean_to_be_between", {"column": "phone", "min_value": 5}, why="raises on text"),
         Check("expect_column_max_to_be_between", {"column": "income_amount", "max_value": 1}, why="observes a value"),
