@@ -16,7 +16,7 @@ from etl import fields as f
 from etl import gold, silver, sources
 from etl.bronze.tables import bronze_table
 from etl.errors import DeclarationError, NameRefused, SettingsError
-from etl.model import Column, Feed, Layer, Partition, Privacy, Source, Stream, Table, Type
+from etl.model import Column, Feed, Kind, Layer, Partition, Privacy, Source, Stream, Table, Type
 from etl.model.names import checked_name
 
 #: What a builder may ask for by keyword; `etl.run.build` hands it over.
@@ -204,6 +204,11 @@ def _feeds(bronze: Iterable[tuple[Source, Stream, Table]], subjects: Mapping[str
             where = f"{source.name}.{stream.name}"
             if subject is None:
                 raise DeclarationError(f"{where} feeds {feed.subject!r}{_near(feed.subject, list(subjects))}")
+            if stream.kind is Kind.SNAPSHOT and subject.partition is Partition.DAY:
+                raise DeclarationError(
+                    f"{where} is a snapshot and feeds {subject.full_name}, a table of events: every reading would repeat "
+                    "them; declare it as events, and say when they happened in `at`"
+                )
             accepted = {column.name for column in subject.accepts}
             for name in feed.fields:
                 if name not in accepted:

@@ -24,7 +24,7 @@ from etl.model.frames import dtype, schema_of
 from etl.run.house import House
 from etl.run.report import Report
 from etl.silver.identity_map import IDENTITY_MAP
-from etl.silver.standardise import picked
+from etl.silver.standardise import no_records, picked
 
 #: Sees every frame before it is published, and raises QualityError to keep the old version.
 Audit = Callable[[Table, Sequence[pl.DataFrame], str], None]
@@ -104,8 +104,8 @@ def _keep_rejected(
 def _days(house: House, table: Table, window: Window) -> list[date]:
     """The days a build of `window` replaces: its own, those the sources restated, and those after it whose
     duplicates may now stand in it."""
-    feds = house.catalog.feeds[table.full_name]
-    back = window.reaching_back(max(fed.stream.restate_days for fed in feds))
+    feds = house.catalog.feeds.get(table.full_name, ())
+    back = window.reaching_back(max((fed.stream.restate_days for fed in feds), default=0))
     landed = {day for fed in feds for day in house.lake.days(fed.bronze)}
     after = {window.end.date() + timedelta(days=ahead) for ahead in range(table.dedupe_days)}
     return sorted({*back.days, *(after & landed)})
@@ -114,7 +114,7 @@ def _days(house: House, table: Table, window: Window) -> list[date]:
 def _subject(house: House, table: Table, window: Window) -> list[_Piece]:
     inputs = _inputs(house, table)
     offered = _offered(house, table, window)
-    feds = house.catalog.feeds[table.full_name]
+    feds = house.catalog.feeds.get(table.full_name, ())
     if table.partition is Partition.WHOLE:
         return [_accounted(table, _records(house, table, feds, None), inputs, offered, keep=None)]
     days = _days(house, table, window)
@@ -133,7 +133,7 @@ def _records(house: House, table: Table, feds: Sequence[Fed], days: Sequence[dat
 
     Raises: ConservationError when a record of bronze left no row behind.
     """
-    frames: list[pl.DataFrame] = []
+    frames: list[pl.DataFrame] = [no_records(table)]
     for fed in feds:
         landed = house.lake.read(fed.bronze, days=days).collect()
         rows = picked(landed.lazy(), source=fed.source, stream=fed.stream, feed=fed.feed, table=table).collect()

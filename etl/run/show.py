@@ -101,7 +101,7 @@ def summary(outcomes: Sequence[Outcome], *, by_day: frozenset[str]) -> list[Repo
 def show_outcomes(console: Console, outcomes: Sequence[Outcome], *, by_day: frozenset[str]) -> None:
     """The table of tables, then every failure in its own line."""
     reports = summary(outcomes, by_day=by_day)
-    grid = Grid(title="What was built", title_justify="left", box=SIMPLE)
+    grid = Grid(title="What was built", title_justify="left", box=SIMPLE, padding=(0, 1, 0, 0), pad_edge=False)
     grid.add_column("table", no_wrap=True)
     for name in ("rows in", "out", "quarantined", "deduplicated", "filtered", "seconds"):
         grid.add_column(name, justify="right")

@@ -14,9 +14,10 @@ from datetime import timedelta
 import polars as pl
 
 from etl.bronze.picks import BAD, picked_columns, typed_columns
+from etl.bronze.tables import ENVELOPE
 from etl.errors import DeclarationError
 from etl.model import Feed, Pick, Source, Stream, Table, Type
-from etl.model.frames import dtype
+from etl.model.frames import dtype, schema_of
 
 ENVELOPE = ("_source", "_account", "_stream", "_id", "_hash", "_row", "day")
 FATES = ("_fate", "_rule", "_reason")
@@ -96,6 +97,13 @@ def picked(bronze: pl.LazyFrame, *, source: Source, stream: Stream, feed: Feed, 
             *FATES,
         )
     )
+
+
+def no_records(table: Table) -> pl.DataFrame:
+    """What `picked` gives where nothing was landed: no rows, every column. Subjects known only by others start here."""
+    envelope = schema_of(column for column in ENVELOPE if column.name != "_payload")
+    fates = dict.fromkeys(FATES, pl.String())
+    return pl.DataFrame(schema={"_row": pl.Int64(), **envelope, **schema_of(table.accepts), **fates})
 
 
 def _own_id(table: Table) -> str | None:

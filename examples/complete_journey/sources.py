@@ -20,6 +20,9 @@ HOUSEHOLD = Pick("household_id")
 # Times carry no zone; they are taken as UTC, so the year ends at 04:01 on 1 January 2018.
 AT = Pick("transaction_timestamp", "timestamp")
 
+# The file of targetings has no dates: they all stand on the first day, which is before any campaign starts.
+TARGETED = Pick(const="2017-01-01T00:00:00Z", written="timestamp")
+
 SOURCE = Source(
     name="complete_journey",
     title="The Complete Journey: groceries, campaigns and coupons of 2,469 households",
@@ -102,9 +105,10 @@ SOURCE = Source(
         ),
         Stream(
             name="targetings",
-            kind=Kind.SNAPSHOT,
+            kind=Kind.EVENTS,
             request=Files("campaigns.parquet", "parquet"),
             id=("campaign_id", "household_id"),
+            at=TARGETED,
             feeds=(
                 Feed(
                     "campaign_interactions",
@@ -112,6 +116,7 @@ SOURCE = Source(
                         "interaction_type": Pick(const="targeted"),
                         "campaign_id": Pick("campaign_id"),
                         "card": HOUSEHOLD,
+                        "event_at": TARGETED,
                     },
                 ),
             ),
