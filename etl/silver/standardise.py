@@ -14,7 +14,7 @@ from datetime import timedelta
 import polars as pl
 
 from etl.bronze.picks import BAD, picked_columns, typed_columns
-from etl.bronze.tables import ENVELOPE
+from etl.bronze.tables import ENVELOPE as LANDED
 from etl.errors import DeclarationError
 from etl.model import Feed, Pick, Source, Stream, Table, Type
 from etl.model.frames import dtype, schema_of
@@ -101,7 +101,7 @@ def picked(bronze: pl.LazyFrame, *, source: Source, stream: Stream, feed: Feed, 
 
 def no_records(table: Table) -> pl.DataFrame:
     """What `picked` gives where nothing was landed: no rows, every column. Subjects known only by others start here."""
-    envelope = schema_of(column for column in ENVELOPE if column.name != "_payload")
+    envelope = schema_of(column for column in LANDED if column.name != "_payload")
     fates = dict.fromkeys(FATES, pl.String())
     return pl.DataFrame(schema={"_row": pl.Int64(), **envelope, **schema_of(table.accepts), **fates})
 
