@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -59,13 +60,14 @@ class Story:
     loaded: list[pipeline.Outcome]
     backfilled: list[pipeline.Outcome]
 
-    def api(self) -> httpx.Client:
+    @contextmanager
+    def api(self) -> Iterator[httpx.Client]:
         """Airflow's REST API, logged in as the user the command prints."""
-        client = httpx.Client(base_url=self.running.url, timeout=30.0, trust_env=False)
-        login = {"username": self.running.user, "password": self.running.password}
-        token = client.post("/auth/token", json=login).json()["access_token"]
-        client.headers["Authorization"] = f"Bearer {token}"
-        return client
+        with httpx.Client(base_url=self.running.url, timeout=30.0, trust_env=False) as client:
+            login = {"username": self.running.user, "password": self.running.password}
+            token = client.post("/auth/token", json=login).json()["access_token"]
+            client.headers["Authorization"] = f"Bearer {token}"
+            yield client
 
 
 @pytest.fixture(scope="module")
