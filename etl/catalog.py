@@ -206,7 +206,7 @@ def _feeds(bronze: Iterable[tuple[Source, Stream, Table]], subjects: Mapping[str
                 raise DeclarationError(f"{where} feeds {feed.subject!r}{_near(feed.subject, list(subjects))}")
             if stream.kind is Kind.SNAPSHOT and subject.partition is Partition.DAY:
                 raise DeclarationError(
-                    f"{where} is a snapshot and feeds {subject.full_name}, a table of events: each reading would repeat "
+                    f"{where} is a snapshot and feeds {subject.full_name}, a table of events: each reading repeats "
                     "them; declare it as events, and say when they happened in `at`"
                 )
             accepted = {column.name for column in subject.accepts}
