@@ -60,3 +60,9 @@ def run_at(settings: Settings, windows: Sequence[Window] = HISTORY) -> Ran:
 def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     """History as one load, then three days; read-only for tests."""
     return run_at(settings_at(tmp_path_factory.mktemp("company")))
+
+
+@pytest.fixture(scope="session")
+def at_once(tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    """All days as one load; read-only for tests."""
+    return run_at(settings_at(tmp_path_factory.mktemp("at_once")), [Window.of_days(FIRST, HISTORY[-1].days[-1])])
