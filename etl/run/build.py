@@ -30,7 +30,7 @@ from etl.silver.standardise import no_records, picked
 Audit = Callable[[Table, Sequence[pl.DataFrame], str], None]
 
 #: Days one task of a day-partitioned table builds at once; results do not depend on it.
-DAYS_A_PIECE = 7
+DAYS_A_PIECE = 14
 
 _BROKEN = "the value is not what the column's declaration admits"
 _ENVELOPE = ("_source", "_stream", "_hash", "_row")
