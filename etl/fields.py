@@ -135,7 +135,7 @@ first_seen_at = Column("first_seen_at", _T, "earliest trace of the customer in a
 sources = Column("sources", _L, "systems that say so, in alphabetical order")
 
 # --- consent ----------------------------------------------------------------------------------------------------------
-consent_id = Column("consent_id", _S, "one consent decision")
+consent_id = Column("consent_id", _S, "one consent decision", privacy=_PSEUDONYM)
 purpose = Column(
     "purpose",
     _S,
@@ -150,15 +150,16 @@ lawful_basis = Column(
     allowed=("consent", "contract", "legitimate_interest"),
 )
 
+# Ids of single events are pseudonyms: a source without one of its own makes it of a browser, a device, a card.
 # --- events -----------------------------------------------------------------------------------------------------------
-event_id = Column("event_id", _S, "one event, unique in its source")
+event_id = Column("event_id", _S, "one event, unique in its source", privacy=_PSEUDONYM)
 event_name = Column("event_name", _S, "what happened, in the source's words")
 event_at = Column("event_at", _T, "when it happened")
 received_at = Column("received_at", _T, "when the collector received it")
 sent_at = Column("sent_at", _T, "when the device sent it, by the device's clock")
 device_at = Column("device_at", _T, "when it happened, by the device's clock")
 source_session_id = Column("source_session_id", _S, "the source's own session id", privacy=_PSEUDONYM)
-page_view_id = Column("page_view_id", _S, "the source's page view id")
+page_view_id = Column("page_view_id", _S, "the source's page view id", privacy=_PSEUDONYM)
 page_url = Column("page_url", _S, "address of the page, as the source gives it", privacy=_PERSONAL)
 page_path = Column("page_path", _S, "path of the page, without query or fragment")
 page_host = Column("page_host", _S, "host of the page")
@@ -253,7 +254,7 @@ starts_on = Column("starts_on", _D, "first day")
 ends_on = Column("ends_on", _D, "last day")
 email_event = Column("email_event", _S, "what happened to the message", allowed=(
     "sent", "delivered", "opened", "clicked", "bounced", "unsubscribed", "complained"))  # fmt: skip
-post_id = Column("post_id", _S, "one post, unique in its network")
+post_id = Column("post_id", _S, "one post, unique in its network", privacy=_PSEUDONYM)
 network = Column("network", _S, "social or ad network")
 posted_at = Column("posted_at", _T, "when it was posted")
 text = Column("text", _S, "text of the post, without markup", privacy=_PERSONAL)
@@ -266,7 +267,9 @@ impression_count = Column("impression_count", _I, "times shown", unit="impressio
 click_count = Column("click_count", _I, "clicks", unit="clicks", minimum=0)
 lead_count = Column("lead_count", _I, "leads the network reports", unit="leads", minimum=0)
 cost_amount = Column("cost_amount", _A, "money spent", minimum=0)
-interaction_id = Column("interaction_id", _S, "one contact between a campaign or experiment and a person")
+interaction_id = Column(
+    "interaction_id", _S, "one contact between a campaign or experiment and a person", privacy=_PSEUDONYM
+)
 interaction_type = Column(
     "interaction_type",
     _S,
@@ -275,7 +278,7 @@ interaction_type = Column(
 )
 experiment_id = Column("experiment_id", _S, "experiment the exposure belongs to")
 variant = Column("variant", _S, "arm of the experiment")
-reading_id = Column("reading_id", _S, "one reading of a device")
+reading_id = Column("reading_id", _S, "one reading of a device", privacy=_PSEUDONYM)
 metric = Column("metric", _S, "what the device measured")
 metric_value = Column("metric_value", _F, "the reading, in the metric's own unit")
 
@@ -333,9 +336,7 @@ recency_days = Column(
     unit="days",
     minimum=0,
 )
-tenure_days = Column(
-    "tenure_days", _I, "days from the first paid order to `as_of_date`", unit="days", minimum=0
-)
+tenure_days = Column("tenure_days", _I, "days from the first paid order to `as_of_date`", unit="days", minimum=0)
 days_between_orders = Column(
     "days_between_orders",
     _F,
@@ -387,9 +388,7 @@ email_delivered_count = Column("email_delivered_count", _I, "e-mails delivered",
 email_opened_count = Column("email_opened_count", _I, "openings, repeated ones included", unit="openings", minimum=0)
 email_clicked_count = Column("email_clicked_count", _I, "clicks, repeated ones included", unit="clicks", minimum=0)
 email_bounced_count = Column("email_bounced_count", _I, "e-mails bounced", unit="e-mails", minimum=0)
-email_unsubscribed_count = Column(
-    "email_unsubscribed_count", _I, "unsubscriptions", unit="unsubscriptions", minimum=0
-)
+email_unsubscribed_count = Column("email_unsubscribed_count", _I, "unsubscriptions", unit="unsubscriptions", minimum=0)
 email_opened_30d_count = Column(
     "email_opened_30d_count", _I, "openings of the last 30 days", unit="openings", minimum=0
 )
