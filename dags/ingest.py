@@ -81,10 +81,10 @@ Account `{source["account"]}`, at most {source["concurrency"]} requests at once 
 |---|---|---|---|
 {rows}
 
-Load a history: *Trigger*, partition key `2026-01-01--2026-01-27`. Load days again: *Backfill*, or
-`c360 airflow backfill create --dag-id ingest_{source["name"]} --from-date 2026-01-28 --to-date 2026-01-30`.
-The tables that read these streams follow by themselves, day by day. When this source alone is loaded again,
-tables that also read others wait for them: trigger `rebuild` with the same key instead.
+Load this source's history: *Trigger*, partition key `2026-01-01--2026-01-27`. Its days again: *Backfill*, or
+`c360 airflow cli backfill create --dag-id ingest_{source["name"]} --from-date 2026-01-28 --to-date 2026-01-30`.
+The tables that read only these streams follow by themselves. Tables that also read other sources wait for the same
+days of those: trigger `rebuild` with the same key when only this source came again. For all sources, see `load`.
 """
 
 

@@ -6,7 +6,7 @@ import errno
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowRescheduleException
 
 from etl.errors import (
     C360Error,
@@ -16,6 +16,7 @@ from etl.errors import (
     LakeTooNew,
     NameRefused,
     QualityError,
+    QueryRefused,
     QuotaExhausted,
     SchemaError,
     SettingsError,
@@ -31,6 +32,7 @@ FINAL: tuple[type[C360Error], ...] = (
     LakeTooNew,
     NameRefused,
     QualityError,
+    QueryRefused,
     SchemaError,
     SettingsError,
     SourceRefused,
@@ -50,7 +52,7 @@ def carried_out(step: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
         raise AirflowRescheduleException(spent.until) from spent
     except FINAL as refused:
         raise AirflowFailException(f"{type(refused).__name__}: {refused}") from None
-    except C360Error:
+    except (C360Error, AirflowException):
         raise
     except Exception as error:  # noqa: BLE001 - a defect of ours ends in one line, like everywhere in the house
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:

@@ -6,11 +6,11 @@ from typing import ClassVar
 
 from airflow.plugins_manager import AirflowPlugin
 
-from plugins.day_windows import DayWindows
+from plugins.day_windows import DayWindows, DayWindowsOnDemand
 
 
 class Customer360Plugin(AirflowPlugin):  # type: ignore[misc]  # Airflow is not followed by mypy
-    """Registers the timetable, so that the scheduler can read it back from the database."""
+    """Registers the timetables, so that the scheduler can read them back from the database."""
 
     name = "customer_360"
-    timetables: ClassVar[list[type]] = [DayWindows]
+    timetables: ClassVar[list[type]] = [DayWindows, DayWindowsOnDemand]

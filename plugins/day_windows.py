@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from airflow.exceptions import InvalidPartitionKeyError
 from airflow.timetables.trigger import CronPartitionTimetable
@@ -25,3 +26,12 @@ class DayWindows(CronPartitionTimetable):  # type: ignore[misc]  # Airflow is no
             return Window.parse(partition_key).start
         except WindowRefused as refused:
             raise InvalidPartitionKeyError(str(refused)) from None
+
+
+class DayWindowsOnDemand(DayWindows):
+    """The same days and keys, none of them on a schedule: for runs somebody triggers, and for backfills."""
+
+    description = "Days, when asked for"
+
+    def next_dagrun_info_v2(self, *, last_dagrun_info: Any, restriction: Any) -> None:  # noqa: ARG002
+        return None

@@ -28,7 +28,7 @@ import httpx
 
 import etl
 from etl import errors
-from etl.errors import AirflowError, C360Error, SettingsError
+from etl.errors import AirflowError, C360Error, SettingsError, WindowRefused
 from etl.model import Window
 from etl.run import processes
 from etl.run.cascade import Cascade, Step
@@ -194,18 +194,32 @@ def steps_per_window(settings: Settings) -> int:
 def run_through_airflow(
     settings: Settings, windows: Sequence[Window], *, progress: Callable[[Outcome], None] = lambda _: None
 ) -> list[Outcome]:
-    """Trigger every source for every window, in order, and follow until what follows by itself has ended.
+    """Window by window: trigger every source, and follow until what follows by itself has ended.
 
-    Gives and raises what `follow` does.
+    One after the other, as days are, so that no table of one window sees what only a later one brings.
+    Gives one outcome per window and table, and one for the last publish. Raises what `follow` does.
     """
-    since = datetime.now(UTC)
-    stamp = since.strftime("%Y%m%dT%H%M%S")
-    with _api(_State(settings).read()) as api:
-        for window in windows:
+    outcomes: list[Outcome] = []
+    for window in windows:
+        since = datetime.now(UTC)
+        with _api(_State(settings).read()) as api:
             for dag_id in _cascade(settings).ingest_dags:
-                body = {"dag_run_id": f"run__{window.key}__{stamp}", "logical_date": None, "partition_key": window.key}
+                run_id = f"run__{window.key}__{since:%Y%m%dT%H%M%S}"
+                body = {"dag_run_id": run_id, "logical_date": None, "partition_key": window.key}
                 _answer(api.post(f"/api/v2/dags/{dag_id}/dagRuns", json=body))
-    return follow(settings, windows, since=since, progress=progress)
+        ended = follow(
+            settings,
+            [window],
+            since=since,
+            progress=progress if window == windows[-1] else _but_for_publish(progress),
+        )
+        outcomes += [each for each in ended if each.step != "publish" or window == windows[-1]]
+    return outcomes
+
+
+def _but_for_publish(progress: Callable[[Outcome], None]) -> Callable[[Outcome], None]:
+    """`progress`, not told of the publish of a window that others follow."""
+    return lambda outcome: progress(outcome) if outcome.step != "publish" else None
 
 
 def follow(
@@ -267,8 +281,9 @@ def _tasks(api: httpx.Client, since: datetime) -> tuple[dict[tuple[str, str, str
     keys: dict[tuple[str, str], str] = {}
     is_idle = True
     for run in _all_pages(api, "/api/v2/dags/~/dagRuns", "dag_runs", changed):
-        if run["partition_key"] and run["queued_at"] and _moment(run["queued_at"]) >= since:
-            keys[run["dag_id"], run["dag_run_id"]] = run["partition_key"]
+        key = _key(run)
+        if key and run["queued_at"] and _moment(run["queued_at"]) >= since:
+            keys[run["dag_id"], run["dag_run_id"]] = key
             is_idle = is_idle and run["state"] in ("success", "failed")
     found = {}
     for task in _all_pages(api, "/api/v2/dags/~/dagRuns/~/taskInstances", "task_instances", changed):
@@ -276,6 +291,17 @@ def _tasks(api: httpx.Client, since: datetime) -> tuple[dict[tuple[str, str, str
         if key is not None:
             found[task["dag_id"], task["task_id"], key] = task
     return found, is_idle
+
+
+def _key(run: Mapping[str, Any]) -> str | None:
+    """The window key of a run: its partition key, or the days it was told by `load` or in the form."""
+    told = run["conf"] or {}
+    if run["partition_key"] or not told.get("from"):
+        return run["partition_key"] or None
+    try:
+        return Window.parse(f"{told['from']}--{told.get('to') or told['from']}").key
+    except WindowRefused:
+        return None
 
 
 def _all_pages(api: httpx.Client, path: str, name: str, params: Mapping[str, str]) -> Iterator[dict[str, Any]]:
@@ -466,7 +492,8 @@ def _environment(settings: Settings, known: Mapping[str, Any]) -> dict[str, str]
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
-        "AIRFLOW__CORE__PARALLELISM": str(max(2, settings.threads) + 1),
+        # As many tasks as there are threads, one that waits for the network, and `load`, which only waits.
+        "AIRFLOW__CORE__PARALLELISM": str(max(2, settings.threads) + 2),
         "AIRFLOW__CORE__ASSET_MANAGER_CLASS": "plugins.asset_manager.OneAtATime",
         "AIRFLOW__CORE__FERNET_KEY": known["fernet_key"],
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin",
@@ -616,7 +643,7 @@ def _ensure_pools(settings: Settings, api: httpx.Client) -> None:
     """One pool per source, as wide as the source allows, and one for the tables of this machine."""
     manifest = json.loads((settings.home / MANIFEST).read_text(encoding="utf-8"))
     wanted = {f"source_{source['name']}": source["concurrency"] for source in manifest["sources"]}
-    wanted["tables"] = max(2, settings.threads)
+    wanted |= {"tables": max(2, settings.threads), "load": 1}
     there = {pool["name"]: pool["slots"] for pool in _answer(api.get("/api/v2/pools", params={"limit": 100}))["pools"]}
     for name, slots in wanted.items():
         if name not in there:
@@ -631,7 +658,7 @@ def _ensure_pools(settings: Settings, api: httpx.Client) -> None:
 def _wait_for_dags(settings: Settings, state: _State, api: httpx.Client, since: datetime) -> None:
     """Until every DAG of the manifest was read after `since`: what the database remembers may be older."""
     cascade = _cascade(settings)
-    wanted = {step.dag_id for step in (*cascade.steps, cascade.publish)}
+    wanted = {step.dag_id for step in (*cascade.steps, cascade.publish)} | {"load", "rebuild"}
     deadline = time.monotonic() + _PATIENCE
     while time.monotonic() < deadline:
         for broken in _answer(api.get("/api/v2/importErrors"))["import_errors"]:

