@@ -112,7 +112,6 @@ def quarantine_of(table: Table) -> Table:
             Column(
                 "record_hash", Type.STRING, "SHA-256 of the record in bronze: the way back", privacy=Privacy.PSEUDONYM
             ),
-            Column("row_number", Type.INT, "which row made of that record", minimum=0),
             Column("rule", Type.STRING, "the rule that was broken").required,
             Column("reason", Type.STRING, "what was expected, and of which column").required,
             Column("batch", Type.STRING, "the run that turned it away").required,

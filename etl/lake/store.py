@@ -59,6 +59,17 @@ class Lake:
         found = {log.day_of(file) for file in commits.snapshot(place_of(self.root, table)).files.values() if file.rows}
         return tuple(sorted(day for day in found if day is not None))
 
+    def digests(self, table: Table) -> dict[date | None, str]:
+        """Per day with rows (None for a table in one piece) the digest of its content, volatile columns left out.
+
+        Equal digests are equal rows, whoever wrote them and when. Raises: LakeDamaged, LakeError.
+        """
+        found: dict[date | None, list[str]] = {}
+        for file in commits.snapshot(place_of(self.root, table)).files.values():
+            if file.rows:
+                found.setdefault(log.day_of(file), []).append(file.digest)
+        return {day: "+".join(sorted(digests)) for day, digests in found.items()}
+
     def rows(self, table: Table) -> int:
         """How many rows readers see, without reading them. Raises: LakeDamaged, LakeError."""
         return sum(file.rows for file in commits.snapshot(place_of(self.root, table)).files.values())

@@ -21,6 +21,8 @@ from etl.compute import over
 from etl.errors import ConservationError
 from etl.model import Column, Partition, Table, Window
 from etl.model.frames import dtype, schema_of
+from etl.run import freshness
+from etl.run.freshness import WHOLE, Built, Counts, unit_of
 from etl.run.house import House
 from etl.run.report import Report
 from etl.silver.identity_map import IDENTITY_MAP
@@ -33,58 +35,83 @@ Audit = Callable[[Table, Sequence[pl.DataFrame], str], None]
 DAYS_A_PIECE = 14
 
 _BROKEN = "the value is not what the column's declaration admits"
-_ENVELOPE = ("_source", "_stream", "_hash", "_row")
+_ENVELOPE = ("_source", "_stream", "_hash")
 
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """What one task made: rows to publish, rows turned away, and the count of each fate."""
+    """What one task made: rows to publish, rows turned away, and each unit's counts."""
 
     rows: pl.DataFrame
     rejected: pl.DataFrame
-    counts: Mapping[str, int]
-    rows_in: int
+    counts: Mapping[str, Counts]
 
 
 def build(house: House, table: Table, window: Window, *, run_id: str, audit: Audit) -> Report:
     """`table` for `window`, published when its suite passes.
 
     A DAY table replaces the window's days, with the days its sources restate and those whose duplicates may stand
-    in them; a WHOLE table is built anew from everything known. Rows equal to what is visible write nothing.
+    in them; a WHOLE table is built from everything known. Of these, only what is made of other inputs than before is
+    built at all; and rows equal to what is visible write nothing.
 
     Raises: ConservationError, SchemaError, QualityError, LakeError; in each case the old version stays visible.
     """
     began = time.perf_counter()
-    pieces = _subject(house, table, window) if table.is_subject else [_derived(house, table, window)]
     days = _days(house, table, window) if table.partition is Partition.DAY else None
-    rows = pl.concat([piece.rows for piece in pieces]) if pieces else _no_rows(table)
-    report = Report(
-        table=table.full_name,
-        window=window.key,
-        rows_in=sum(piece.rows_in for piece in pieces),
-        rows_out=rows.height,
-        quarantined=_counted(pieces, "quarantined"),
-        deduplicated=_counted(pieces, "deduplicated"),
-        filtered=_counted(pieces, "filtered"),
-        derived=_counted(pieces, "derived"),
-        accounted=None if table.weight is None else int(rows[table.weight].sum()),
-    ).balanced()
+    offered = _offered(house, table, window)
+    made_of = freshness.fingerprints(house, table, days, offered)
+    known, held = freshness.remembered(house, table), house.lake.digests(table)
+    units: list[date | None] = [None] if days is None else list(days)
+    stale = [
+        day for day in units if not freshness.is_fresh(known.get(unit_of(day)), made_of[unit_of(day)], held.get(day))
+    ]
+    counts = {unit_of(day): known[unit_of(day)].counts for day in units if day not in stale}
+    if not stale:
+        report = _report(table, window, counts)
+        return replace(report, version=house.lake.version(table), seconds=time.perf_counter() - began)
 
-    staged = house.lake.stage(table, rows, days=days)
+    due = None if days is None else [day for day in stale if day is not None]
+    pieces = _subject(house, table, due, offered) if table.is_subject else [_derived(house, table, offered)]
+    rows = pl.concat([piece.rows for piece in pieces]) if pieces else _no_rows(table)
+    new = {unit: each for piece in pieces for unit, each in piece.counts.items()}
+    report = _report(table, window, {**counts, **new})
+
+    staged = house.lake.stage(table, rows, days=due)
     try:
         if not house.lake.holds(table, staged):
             audit(table, [rows], window.key)
         if table.is_subject:
-            _keep_rejected(house, table, _rejected(pieces, run_id), days, load_id=run_id)
+            _keep_rejected(house, table, _rejected(pieces, run_id), due, load_id=run_id)
     except BaseException:
         house.lake.discard(table, staged)
         raise
     commit = house.lake.commit(table, staged, load_id=f"{run_id}:{table.full_name}:{window.key}")
+    held = house.lake.digests(table)
+    freshness.remember(
+        house,
+        table,
+        {unit_of(day): Built(made_of[unit_of(day)], held.get(day, ""), new[unit_of(day)]) for day in stale},
+    )
     return replace(report, version=commit.version, written=commit.written, seconds=time.perf_counter() - began)
 
 
-def _counted(pieces: Sequence[_Piece], fate: str) -> int:
-    return sum(piece.counts.get(fate, 0) for piece in pieces)
+def _report(table: Table, window: Window, counts: Mapping[str, Counts]) -> Report:
+    """The counts of every unit of the window, added up and balanced."""
+
+    def total(name: str) -> int:
+        return sum(getattr(each, name) for each in counts.values())
+
+    return Report(
+        table=table.full_name,
+        window=window.key,
+        rows_in=total("rows_in"),
+        rows_out=total("rows_out"),
+        quarantined=total("quarantined"),
+        deduplicated=total("deduplicated"),
+        filtered=total("filtered"),
+        derived=total("derived"),
+        accounted=None if table.weight is None else total("accounted"),
+    ).balanced()
 
 
 def _keep_rejected(
@@ -111,20 +138,19 @@ def _days(house: House, table: Table, window: Window) -> list[date]:
     return sorted({*back.days, *(after & landed)})
 
 
-def _subject(house: House, table: Table, window: Window) -> list[_Piece]:
+def _subject(house: House, table: Table, days: Sequence[date] | None, offered: Mapping[str, Any]) -> list[_Piece]:
+    """The pieces of a subject: the whole of it, or the given days in stretches."""
     inputs = _inputs(house, table)
-    offered = _offered(house, table, window)
     feds = house.catalog.feeds.get(table.full_name, ())
-    if table.partition is Partition.WHOLE:
+    if days is None:
         return [_accounted(table, _records(house, table, feds, None), inputs, offered, keep=None)]
-    days = _days(house, table, window)
-    stretches = [days[at : at + DAYS_A_PIECE] for at in range(0, len(days), DAYS_A_PIECE)]
 
     def build_stretch(stretch: list[date]) -> _Piece:
-        earlier = [stretch[0] - timedelta(days=back) for back in range(table.dedupe_days, 0, -1)]
-        records = _records(house, table, feds, [*earlier, *stretch])
+        earlier = {day - timedelta(days=back) for day in stretch for back in range(1, table.dedupe_days + 1)}
+        records = _records(house, table, feds, sorted({*earlier, *stretch}))
         return _accounted(table, records, inputs, offered, keep=stretch)
 
+    stretches = [list(days[at : at + DAYS_A_PIECE]) for at in range(0, len(days), DAYS_A_PIECE)]
     return over(build_stretch, stretches, threads=house.settings.threads)
 
 
@@ -153,17 +179,35 @@ def _accounted(
     *,
     keep: Sequence[date] | None,
 ) -> _Piece:
-    """Build, hold back what breaks the declaration, and count every row's fate."""
-    rows_in = records.height if keep is None else records.filter(pl.col("day").is_in(keep)).height
+    """Build, hold back what breaks the declaration, and count every row's fate, day by day where it is by day."""
     assert table.build is not None
     built: pl.LazyFrame = table.build(records.lazy(), **_wanted(table, {**inputs, **offered}))
     frame = built.collect() if keep is None else built.filter(pl.col("day").is_in(keep)).collect()
     judged = hold_back(frame, table)
-    counts = dict(judged.group_by("_fate").len().iter_rows())
-    counts["derived"] = frame.filter(pl.col("_fate") == "derived").height
+    counts = {
+        unit_of(day): _counts(
+            records if day is None else records.filter(pl.col("day") == day),
+            frame if day is None else frame.filter(pl.col("day") == day),
+            judged if day is None else judged.filter(pl.col("day") == day),
+        )
+        for day in ([None] if keep is None else keep)
+    }
     out = judged.filter(pl.col("_fate").is_in(["out", "derived"]))
     rejected = judged.filter(pl.col("_fate") == "quarantined").select(*_ENVELOPE, "_rule", "_reason", "day")
-    return _Piece(out.select(_cast(table.columns)), rejected, counts, rows_in)
+    return _Piece(out.select(_cast(table.columns)), rejected, counts)
+
+
+def _counts(records: pl.DataFrame, built: pl.DataFrame, judged: pl.DataFrame) -> Counts:
+    """What became of one unit's records. Rows made here count as derived even when they are then held back."""
+    fates = dict(judged.group_by("_fate").len().iter_rows())
+    return Counts(
+        rows_in=records.height,
+        rows_out=fates.get("out", 0) + fates.get("derived", 0),
+        quarantined=fates.get("quarantined", 0),
+        deduplicated=fates.get("deduplicated", 0),
+        filtered=fates.get("filtered", 0),
+        derived=built.filter(pl.col("_fate") == "derived").height,
+    )
 
 
 def hold_back(built: pl.DataFrame, table: Table) -> pl.DataFrame:
@@ -209,7 +253,6 @@ def _rejected(pieces: Sequence[_Piece], run_id: str) -> pl.DataFrame:
         pl.col("_source").alias("source"),
         pl.col("_stream").alias("stream"),
         pl.col("_hash").alias("record_hash"),
-        pl.col("_row").cast(pl.Int64).alias("row_number"),
         pl.col("_rule").alias("rule"),
         pl.col("_reason").alias("reason"),
         pl.lit(run_id).alias("batch"),
@@ -220,20 +263,29 @@ def _rejected(pieces: Sequence[_Piece], run_id: str) -> pl.DataFrame:
 # --- tables built from tables ---------------------------------------------------------------------------------------
 
 
-def _derived(house: House, table: Table, window: Window) -> _Piece:
+def _derived(house: House, table: Table, offered: Mapping[str, Any]) -> _Piece:
     inputs = _inputs(house, table)
     assert table.build is not None
-    built: pl.LazyFrame = table.build(**_wanted(table, {**inputs, **_offered(house, table, window)}))
+    built: pl.LazyFrame = table.build(**_wanted(table, {**inputs, **offered}))
     rows = built.collect().select(_cast(table.columns))
+    return _Piece(rows, pl.DataFrame(), {WHOLE: _conserved(table, rows, inputs)})
+
+
+def _conserved(table: Table, rows: pl.DataFrame, inputs: Mapping[str, pl.LazyFrame]) -> Counts:
+    """The rows of the conserved input against what the output says it stands for."""
     if table.conserves is None:
-        return _Piece(rows, pl.DataFrame(), {}, rows.height)
+        return Counts(rows_in=rows.height, rows_out=rows.height, accounted=rows.height if table.weight else None)
     conserved = inputs[table.conserves]
-    rows_in = conserved.select(pl.len()).collect().item()
-    counts = {}
+    filtered = 0
     if table.leaves_out is not None:
         column, _ = table.leaves_out
-        counts["filtered"] = conserved.filter(pl.col(column)).select(pl.len()).collect().item()
-    return _Piece(rows, pl.DataFrame(), counts, rows_in)
+        filtered = conserved.filter(pl.col(column)).select(pl.len()).collect().item()
+    return Counts(
+        rows_in=conserved.select(pl.len()).collect().item(),
+        rows_out=rows.height,
+        filtered=filtered,
+        accounted=int(rows[table.weight].sum()) if table.weight else None,
+    )
 
 
 def _inputs(house: House, table: Table) -> dict[str, pl.LazyFrame]:
