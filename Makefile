@@ -48,18 +48,18 @@ $(INSTALLED): requirements.lock pyproject.toml
 	@awk '/^uv==/{found=1} found{print} found&&!/\\$$/{exit}' requirements.lock > $(VENV)/uv.lock
 	@echo "Installing (once)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.lock
-	@$(BIN)/uv pip sync --quiet --require-hashes --python $(BIN)/python requirements.lock
-	@$(BIN)/uv pip install --quiet --no-deps --no-build-isolation --python $(BIN)/python --editable .
+	@$(BIN)/uv pip sync --quiet --system-certs --require-hashes --python $(BIN)/python requirements.lock
+	@$(BIN)/uv pip install --quiet --system-certs --no-deps --no-build-isolation --python $(BIN)/python --editable .
 	@touch $@
 
 $(VENV)/.installed-real: $(INSTALLED) requirements-real.lock
-	@$(BIN)/uv pip install --quiet --no-deps --require-hashes --python $(BIN)/python -r requirements-real.lock
+	@$(BIN)/uv pip install --quiet --system-certs --no-deps --require-hashes --python $(BIN)/python -r requirements-real.lock
 	@touch $@
 
 ## New lock files after a change of dependencies.
 lock: $(INSTALLED)
-	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header --extra dev pyproject.toml -o requirements.lock
-	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-deps --no-emit-index-url --no-emit-find-links --no-annotate --no-header requirements-real.in -o requirements-real.lock
+	@$(BIN)/uv pip compile --quiet --system-certs --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header --extra dev pyproject.toml -o requirements.lock
+	@$(BIN)/uv pip compile --quiet --system-certs --universal --generate-hashes --no-deps --no-emit-index-url --no-emit-find-links --no-annotate --no-header requirements-real.in -o requirements-real.lock
 
 clean:
 	rm -rf $(VENV) var .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
