@@ -28,7 +28,9 @@ from etl.bronze.tables import VOLATILE
 from etl.errors import AirflowError
 from etl.model import Table, Window
 from etl.run import airflow, pipeline, processes
+from etl.run.airflow_state import Installation
 from etl.run.demo import demo_company
+from etl.run.following import key_of, last_word
 from etl.run.house import House, open_house
 from etl.settings import Settings, load_settings
 
@@ -148,7 +150,7 @@ def test_one_run_per_window_and_table_and_no_other(story: Story) -> None:
             for dag_id in ("ingest_ga4", "gold_customer_360")
             for run in api.get(f"/api/v2/dags/{dag_id}/dagRuns").json()["dag_runs"]
         ]
-    keys = sorted((run["dag_id"], airflow._key(run)) for run in runs)
+    keys = sorted((run["dag_id"], key_of(run)) for run in runs)
     expected = [HISTORY.key, *(day.key for day in DAYS)]
 
     assert keys == [(dag_id, key) for dag_id in ("gold_customer_360", "ingest_ga4") for key in expected]
@@ -186,7 +188,7 @@ def test_secrets_are_for_their_owner_only(story: Story) -> None:
 
 
 def test_no_task_log_holds_a_secret(story: Story) -> None:
-    known = airflow._State(story.settings).read()
+    known = Installation(story.settings).read()
     secrets = [known[name] for name in ("password", "database_password", "jwt_secret", "api_secret", "fernet_key")]
     logs = list((story.settings.home / "airflow" / "logs").rglob("*.log"))
     telling = [path.name for path in logs for secret in secrets if secret in path.read_text(errors="replace")]
@@ -218,7 +220,7 @@ def test_a_run_that_does_not_say_its_days_fails_at_once_and_says_why(story: Stor
     with story.api() as api:
         run = ended(api, "ingest_ga4", trigger(api, "ingest_ga4", body).json()["dag_run_id"])
         (task,) = run["tasks"]
-        why, exit_code = airflow._last_word(airflow._State(story.settings).task_log(task))
+        why, exit_code = last_word(Installation(story.settings).task_log(task))
 
     assert (run["state"], task["try_number"], exit_code) == ("failed", 1, 2)
     assert why.startswith("this run does not say which days it is about")
