@@ -111,7 +111,7 @@ def _stop(settings: Settings) -> bool:
     installation = Installation(settings)
     known = installation.read()
     ended = processes.end(list(known.get("pids", {}).values()), installation.mark)
-    stopped = False if settings.airflow_database else Postgres(settings.home, installation.log("postgres")).stop()
+    stopped = False if settings.airflow_database else Postgres(settings.home).stop()
     if known:
         installation.write({key: value for key, value in known.items() if key not in ("pids", "fingerprint")})
     return bool(ended) or stopped
@@ -123,7 +123,7 @@ def status(settings: Settings) -> list[tuple[str, str, int | None]]:
     pids = installation.read().get("pids", {})
     rows: list[tuple[str, str, int | None]] = []
     if not settings.airflow_database:
-        pid = Postgres(settings.home, installation.log("postgres")).pid
+        pid = Postgres(settings.home).pid
         rows.append(("postgres", "running" if pid else "stopped", pid))
     for name in (*((DEMO,) if settings.is_demo else ()), *COMPONENTS):
         pid = pids.get(name)
@@ -139,7 +139,7 @@ def airflow_command(settings: Settings, arguments: Sequence[str]) -> int:
     """
     installation = Installation(settings)
     known = installation.read()
-    if not settings.airflow_database and not Postgres(settings.home, installation.log("postgres")).is_running:
+    if not settings.airflow_database and not Postgres(settings.home).is_running:
         raise AirflowError("Airflow is not running; start it with: c360 airflow start")
     done = subprocess.run(
         [sys.executable, "-m", "airflow", *arguments], env=environment_of(settings, known), check=False
@@ -159,7 +159,7 @@ def _ensure_database(
     marker = None
     if not settings.airflow_database:
         progress("Starting Airflow's database")
-        postgres = Postgres(settings.home, installation.log("postgres"))
+        postgres = Postgres(settings.home)
         if not postgres.is_made:
             known.pop("migrated", None)
         postgres.start(known["database_port"], known["database_password"])

@@ -26,10 +26,9 @@ _AS_ROOT = "nobody"
 
 
 class Postgres:
-    """One cluster. `home` is the state folder it belongs to; `log` is where the server writes."""
+    """One cluster. `home` is the state folder it belongs to."""
 
-    def __init__(self, home: Path, log: Path) -> None:
-        self.log = log
+    def __init__(self, home: Path) -> None:
         self._user = _AS_ROOT if os.geteuid() == 0 else None
         self._wheel = _wheel()
         self._is_apart = self._user is not None and not (_others_reach(home) and _others_reach(self._wheel))

@@ -26,7 +26,7 @@ def postgres(tmp_path: Path) -> Iterator[Postgres]:
     """A cluster below a folder only its owner may enter, as a checkout in a home directory is."""
     home = tmp_path / "private"
     home.mkdir(mode=0o700)
-    cluster = Postgres(home, tmp_path / "postgres.log")
+    cluster = Postgres(home)
     try:
         yield cluster
     finally:
