@@ -1,6 +1,8 @@
-"""Dask lifts a function of one piece over all pieces: on this machine's threads.
+"""Dask lifts a function of one piece over all pieces: the one place that says where pieces are computed.
 
-The kernels under it (Polars, Arrow) release the GIL, so threads are true parallelism and nothing is copied.
+In one process the pieces go one after the other, and each has all cores: Polars and Arrow are parallel inside. Two
+pieces at once on threads would be no faster where Python reads payloads, and can lock each other out for good: one
+waits in Polars' pool holding the interpreter, the other waits for the interpreter inside that pool.
 """
 
 from __future__ import annotations
@@ -14,13 +16,8 @@ Piece = TypeVar("Piece")
 Result = TypeVar("Result")
 
 
-def over(function: Callable[[Piece], Result], pieces: Sequence[Piece], *, threads: int) -> list[Result]:
-    """`function` of every piece, in the order of the pieces; results do not depend on `threads`.
-
-    The first exception of a piece is raised once the running ones have ended.
-    """
-    if len(pieces) <= 1 or threads == 1:
-        return [function(piece) for piece in pieces]
+def over(function: Callable[[Piece], Result], pieces: Sequence[Piece]) -> list[Result]:
+    """`function` of every piece, in the order of the pieces. The first exception of a piece ends it all."""
     # pure=False: a piece may write files, so no two are taken for the same call.
     tasks = [dask.delayed(function, pure=False)(piece) for piece in pieces]
-    return list(dask.compute(*tasks, scheduler="threads", num_workers=threads))
+    return list(dask.compute(*tasks, scheduler="synchronous"))

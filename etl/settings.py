@@ -24,7 +24,6 @@ _KNOWN: dict[str, tuple[str, ...]] = {
     "lakehouse": ("home", "lake", "declarations"),
     "company": ("name", "currency", "country", "first_day", "last_day"),
     "demo": ("people", "days", "seed", "first_day"),
-    "compute": ("threads",),
     "airflow": ("port", "database"),
     "sources": (),
 }
@@ -67,7 +66,6 @@ class Settings:
     first_day: date = date(2026, 1, 1)
     last_day: date | None = None
     demo: Demo = Demo()
-    threads: int = 2
     airflow_port: int = 0
     airflow_database: str = field(default="", repr=False)
     declarations: tuple[Path, ...] = ()
@@ -133,12 +131,6 @@ def load_settings(environ: Mapping[str, str] | None = None, *, cwd: Path | None 
         first_day=size.first_day if is_demo else _day(company.get("first_day"), "company.first_day", config),
         last_day=_day(last_day, "company.last_day", config) if last_day is not None else None,
         demo=size,
-        threads=_whole(
-            environ.get("C360_THREADS") or table.get("compute", {}).get("threads", 2),
-            "compute.threads",
-            config,
-            least=1,
-        ),
         airflow_port=_whole(
             environ.get("C360_AIRFLOW_PORT") or table.get("airflow", {}).get("port", 0), "airflow.port", config, least=0
         ),

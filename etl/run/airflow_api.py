@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 
 from etl.errors import AirflowError
-from etl.run.airflow_state import USER, Installation, url_of
+from etl.run.airflow_state import TABLES_AT_ONCE, USER, Installation, url_of
 from etl.run.cascade import Cascade
 from etl.run.manifest import NAME as MANIFEST
 from etl.settings import Settings
@@ -59,7 +59,7 @@ def ensure_pools(settings: Settings, api: httpx.Client) -> None:
     """One pool per source, as wide as the source allows, and one for the tables of this machine."""
     manifest = json.loads((settings.home / MANIFEST).read_text(encoding="utf-8"))
     wanted = {f"source_{source['name']}": source["concurrency"] for source in manifest["sources"]}
-    wanted |= {"tables": max(2, settings.threads), "load": 1}
+    wanted |= {"tables": TABLES_AT_ONCE, "load": 1}
     there = {pool["name"]: pool["slots"] for pool in answer(api.get("/api/v2/pools", params={"limit": 100}))["pools"]}
     for name, slots in wanted.items():
         if name not in there:

@@ -23,6 +23,8 @@ from etl.settings import Settings
 
 ROOT = Path(etl.__file__).resolve().parent.parent
 USER = "admin"
+#: Tables built at the same time, each in a process of its own.
+TABLES_AT_ONCE = 2
 
 # Workers are forked from the scheduler and tasks from workers: what it has imported, no task imports again
 # (Great Expectations alone costs 8 s). Import only: no Delta table may be opened before a fork.
@@ -161,8 +163,8 @@ def environment_of(settings: Settings, known: Mapping[str, Any]) -> dict[str, st
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
-        # As many tasks as there are threads, one that waits for the network, and `load`, which only waits.
-        "AIRFLOW__CORE__PARALLELISM": str(max(2, settings.threads) + 2),
+        # As many tasks as tables at once, one that waits for the network, and `load`, which only waits.
+        "AIRFLOW__CORE__PARALLELISM": str(TABLES_AT_ONCE + 2),
         "AIRFLOW__CORE__ASSET_MANAGER_CLASS": "plugins.asset_manager.OneAtATime",
         "AIRFLOW__CORE__FERNET_KEY": known["fernet_key"],
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin",

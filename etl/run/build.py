@@ -32,7 +32,7 @@ from etl.silver.standardise import no_records, picked
 Audit = Callable[[Table, Sequence[pl.DataFrame], str], None]
 
 #: Days one task of a day-partitioned table builds at once; results do not depend on it.
-DAYS_A_PIECE = 14
+DAYS_A_PIECE = 31
 
 _BROKEN = "the value is not what the column's declaration admits"
 _ENVELOPE = ("_source", "_stream", "_hash")
@@ -151,7 +151,7 @@ def _subject(house: House, table: Table, days: Sequence[date] | None, offered: M
         return _accounted(table, records, inputs, offered, keep=stretch)
 
     stretches = [list(days[at : at + DAYS_A_PIECE]) for at in range(0, len(days), DAYS_A_PIECE)]
-    return over(build_stretch, stretches, threads=house.settings.threads)
+    return over(build_stretch, stretches)
 
 
 def _records(house: House, table: Table, feds: Sequence[Fed], days: Sequence[date] | None) -> pl.DataFrame:

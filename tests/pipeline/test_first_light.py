@@ -189,17 +189,6 @@ def test_a_load_of_all_days_is_the_same_tables_as_day_by_day(ran: Ran, at_once: 
     assert_same_tables(ran, at_once)
 
 
-def test_results_do_not_depend_on_threads(ran: Ran, tmp_path: Path) -> None:
-    alone = run_at(settings_at(tmp_path, C360_THREADS="1"))
-
-    for table in ran.house.catalog.tables:
-        assert_frame_equal(
-            ran.house.lake.read(table).collect().sort(table.key),
-            alone.house.lake.read(table).collect().sort(table.key),
-            check_exact=True,
-        )
-
-
 def test_days_in_another_order_end_in_the_same_tables(ran: Ran, tmp_path: Path) -> None:
     shuffled = run_at(settings_at(tmp_path), [HISTORY[2], HISTORY[0], HISTORY[3], HISTORY[1], HISTORY[2]])
 
