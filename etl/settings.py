@@ -27,7 +27,7 @@ _KNOWN: dict[str, tuple[str, ...]] = {
     "airflow": ("port", "database"),
     "sources": (),
 }
-_SOURCE_KEYS = ("base_url", "secret", "account", "allow_private")
+_SOURCE_KEYS = ("base_url", "secret", "account")
 
 
 @dataclass(frozen=True, slots=True)
