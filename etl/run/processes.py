@@ -36,9 +36,16 @@ def is_alive(pid: int, mark: str) -> bool:
     """True while process `pid` runs and is ours: pids are used again."""
     try:
         process = psutil.Process(pid)
-        return bool(process.status() != psutil.STATUS_ZOMBIE and process.environ().get(MARK) == mark)
+        for _ in range(40):
+            if process.status() == psutil.STATUS_ZOMBIE:
+                return False
+            environ = process.environ()
+            if environ:
+                return bool(environ.get(MARK) == mark)
+            time.sleep(0.05)  # between two programs (exec) a process shows no environment; ask again
     except psutil.Error:
-        return False
+        pass
+    return False
 
 
 def marked(mark: str) -> list[psutil.Process]:

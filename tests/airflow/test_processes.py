@@ -85,3 +85,14 @@ def test_a_process_of_somebody_else_is_never_ours(tmp_path: Path, mark: str) -> 
     finally:
         os.kill(pid, 9)
         os.waitpid(pid, 0)
+
+
+def test_a_process_is_alive_from_its_first_moment_on(tmp_path: Path, mark: str) -> None:
+    """The shell that launches becomes the program: in between it shows no environment, and is alive all the same."""
+    pids = [launched("import time; time.sleep(60)", tmp_path / f"{number}.log", mark) for number in range(15)]
+    try:
+        seen = [processes.is_alive(pid, mark) for _ in range(60) for pid in pids]
+    finally:
+        processes.end(pids, mark)
+
+    assert all(seen)
