@@ -41,19 +41,21 @@ format: $(INSTALLED)
 dictionary: $(INSTALLED)
 	@$(BIN)/c360 dictionary
 
-# uv itself comes from the lock, with its hash, through pip; then uv installs the rest, with hashes.
+# uv itself comes from the lock, with its hash, through pip; then uv installs the rest, with hashes. Compiled now, once:
+# where Python may not write its byte code (PYTHONDONTWRITEBYTECODE), every start would compile Airflow and Great
+# Expectations again.
 $(INSTALLED): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "Python 3.11 is needed: make PYTHON=/path/to/python3.11 run")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@awk '/^uv==/{found=1} found{print} found&&!/\\$$/{exit}' requirements.lock > $(VENV)/uv.lock
 	@echo "Installing (once)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.lock
-	@$(BIN)/uv pip sync --quiet --system-certs --require-hashes --python $(BIN)/python requirements.lock
+	@$(BIN)/uv pip sync --quiet --compile-bytecode --system-certs --require-hashes --python $(BIN)/python requirements.lock
 	@$(BIN)/uv pip install --quiet --system-certs --no-deps --no-build-isolation --python $(BIN)/python --editable .
 	@touch $@
 
 $(VENV)/.installed-real: $(INSTALLED) requirements-real.lock
-	@$(BIN)/uv pip install --quiet --system-certs --no-deps --require-hashes --python $(BIN)/python -r requirements-real.lock
+	@$(BIN)/uv pip install --quiet --compile-bytecode --system-certs --no-deps --require-hashes --python $(BIN)/python -r requirements-real.lock
 	@touch $@
 
 ## New lock files after a change of dependencies.

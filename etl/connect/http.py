@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import functools
 import random
+import ssl
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -201,6 +203,12 @@ def _origin(url: str) -> tuple[str, str, int | None]:
     return parts.scheme, (parts.hostname or "").lower(), parts.port or default
 
 
+@functools.cache
+def _trusted() -> ssl.SSLContext:
+    """The authorities whose certificates count; read once, for they are many."""
+    return httpx.create_ssl_context(trust_env=False)
+
+
 @contextmanager
 def open_client(
     connection: Connection,
@@ -229,6 +237,7 @@ def open_client(
         transport=transport,
         follow_redirects=False,
         trust_env=False,
+        verify=_trusted(),
         limits=httpx.Limits(max_connections=limits.concurrency, max_keepalive_connections=limits.concurrency),
     ) as client:
         yield HttpClient(client, connection, limits, dialect, where, rhythm or Rhythm())

@@ -9,10 +9,13 @@ our commit is in before anything is tried again: an error does not mean that it 
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 from secrets import SystemRandom
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -43,6 +46,13 @@ _READER_VERSION = 1
 
 _LOGGER = logging.getLogger(__name__)
 _CHANCE = SystemRandom()
+
+#: A file of the log as it was: name, inode, size, time of change.
+Mark = tuple[str, int, int, int]
+
+#: What readers of this process saw last: the table's folder -> its files then, and the snapshot.
+_remembered: dict[Path, tuple[frozenset[Mark], Snapshot]] = {}
+_remembering = threading.Lock()
 
 
 class Unknown(CommitLost):
@@ -89,6 +99,33 @@ class _Plan:
     adds: tuple[StagedFile, ...]
     removes: tuple[FileEntry, ...]
     spare: tuple[StagedFile, ...]
+
+
+def seen(place: Place) -> Snapshot:
+    """The latest version, for readers: opened again only when a file of the log, or the ledger, is another than then.
+
+    Never to commit through: a commit moves its handle on, and other threads may hold this one. Raises: as `snapshot`.
+    """
+    marks = _marks(place)  # before the log is read, so that what is remembered can only be newer than its marks
+    with _remembering:
+        known = _remembered.get(place.folder)
+    if known is not None and known[0] == marks:
+        return known[1]
+    now = snapshot(place)
+    with _remembering:
+        _remembered[place.folder] = (marks, now)
+    return now
+
+
+def _marks(place: Place) -> frozenset[Mark]:
+    """Inode, size and time of change of every file that says what the table holds."""
+    paths = [place.ledger, *(place.log.iterdir() if place.log.is_dir() else ())]
+    found = []
+    for path in paths:
+        with suppress(FileNotFoundError):  # no ledger yet, or a staging file that was put in place
+            state = path.stat()
+            found.append((path.name, state.st_ino, state.st_size, state.st_mtime_ns))
+    return frozenset(found)
 
 
 def snapshot(place: Place, version: int | None = None) -> Snapshot:
@@ -219,7 +256,7 @@ def commit(
 
 def holds(place: Place, table: Table, staged: Staged, *, replaces: str, days: Sequence[date]) -> bool:
     """True when readers already see exactly this content, so that a commit of it would write nothing."""
-    now = snapshot(place)
+    now = seen(place)
     plan = _plan(now.files.values(), staged.files, replaces, days)
     return _way(place, table, now.handle, replaces) == "change" and not plan.adds and not plan.removes
 

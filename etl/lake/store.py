@@ -51,12 +51,12 @@ class Lake:
 
     def version(self, table: Table) -> int | None:
         """The version readers see; None before the first. Raises: LakeDamaged, LakeError."""
-        now = commits.snapshot(place_of(self.root, table)).version
+        now = commits.seen(place_of(self.root, table)).version
         return now if now >= 0 else None
 
     def days(self, table: Table) -> tuple[date, ...]:
         """The days that have rows, ascending; none for a table in one piece. Raises: LakeDamaged, LakeError."""
-        found = {log.day_of(file) for file in commits.snapshot(place_of(self.root, table)).files.values() if file.rows}
+        found = {log.day_of(file) for file in commits.seen(place_of(self.root, table)).files.values() if file.rows}
         return tuple(sorted(day for day in found if day is not None))
 
     def digests(self, table: Table) -> dict[date | None, str]:
@@ -65,14 +65,14 @@ class Lake:
         Equal digests are equal rows, whoever wrote them and when. Raises: LakeDamaged, LakeError.
         """
         found: dict[date | None, list[str]] = {}
-        for file in commits.snapshot(place_of(self.root, table)).files.values():
+        for file in commits.seen(place_of(self.root, table)).files.values():
             if file.rows:
                 found.setdefault(log.day_of(file), []).append(file.digest)
         return {day: "+".join(sorted(digests)) for day, digests in found.items()}
 
     def rows(self, table: Table) -> int:
         """How many rows readers see, without reading them. Raises: LakeDamaged, LakeError."""
-        return sum(file.rows for file in commits.snapshot(place_of(self.root, table)).files.values())
+        return sum(file.rows for file in commits.seen(place_of(self.root, table)).files.values())
 
     def read(self, table: Table, *, days: Iterable[date] | None = None, version: int | None = None) -> pl.LazyFrame:
         """The table's declared columns, in order and typed; no rows when there is no table.
@@ -88,7 +88,7 @@ class Lake:
         chosen = set(days) if days is not None else None
         visible = [
             file
-            for file in commits.snapshot(place, version).files.values()
+            for file in (commits.seen(place) if version is None else commits.snapshot(place, version)).files.values()
             if file.rows and (chosen is None or table.partition is Partition.WHOLE or log.day_of(file) in chosen)
         ]
         for file in visible:
@@ -230,7 +230,7 @@ class Lake:
             place_of(self.root, table),
             lambda seen: build(seen if seen >= 0 else None),
             commit_on,
-            lambda: commits.snapshot(place_of(self.root, table)).version,
+            lambda: commits.seen(place_of(self.root, table)).version,
         )
 
     def discard(self, table: Table, staged: Staged | Iterable[StagedFile]) -> None:

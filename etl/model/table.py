@@ -67,8 +67,8 @@ class Table:
     beside it, joined from `silver.identity_map` by the runner and by the SQL views: settled once, never stale.
 
     `conserves` names the input whose rows must be accounted for; `weight` the column that says how many of
-    them one output row stands for (None: one). `leaves_out` is a true-or-false column of that input and the name of
-    the rule: rows where it is true count as filtered. `dedupe_days` is how far back an event's twin may stand.
+    them one output row stands for (None: one). `leaves_out` takes that input and gives the rows of it which the table
+    leaves out: they count as filtered. `dedupe_days` is how far back an event's twin may stand.
     """
 
     layer: Layer
@@ -84,7 +84,7 @@ class Table:
     carries_customer: bool = False
     conserves: str | None = None
     weight: str | None = None
-    leaves_out: tuple[str, str] | None = None
+    leaves_out: Callable[[Any], Any] | None = None
     dedupe_days: int = 0
     checks: tuple[Check, ...] = ()
     owner: str = "data-engineering"

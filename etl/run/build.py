@@ -278,8 +278,7 @@ def _conserved(table: Table, rows: pl.DataFrame, inputs: Mapping[str, pl.LazyFra
     conserved = inputs[table.conserves]
     filtered = 0
     if table.leaves_out is not None:
-        column, _ = table.leaves_out
-        filtered = conserved.filter(pl.col(column)).select(pl.len()).collect().item()
+        filtered = table.leaves_out(conserved).select(pl.len()).collect().item()
     return Counts(
         rows_in=conserved.select(pl.len()).collect().item(),
         rows_out=rows.height,
@@ -309,14 +308,17 @@ def with_customer(frame: pl.LazyFrame, identity_map: pl.LazyFrame) -> pl.LazyFra
 
 
 def _offered(house: House, table: Table, window: Window) -> dict[str, Any]:
-    return {
-        "as_of": as_of(house, window),
-        "window": window,
-        "key": house.settings.pseudonym_key,
-        "currency": house.settings.reporting_currency,
-        "country": house.settings.default_country,
-        "previous": house.lake.read(table),
+    """What the runner has for a builder beside its inputs; of it, only what this one asks for is looked up."""
+    settings = house.settings
+    offers: dict[str, Callable[[], Any]] = {
+        "as_of": lambda: as_of(house, window),
+        "window": lambda: window,
+        "key": lambda: settings.pseudonym_key,
+        "currency": lambda: settings.reporting_currency,
+        "country": lambda: settings.default_country,
+        "previous": lambda: house.lake.read(table),
     }
+    return {name: offer() for name, offer in _wanted(table, offers).items()}
 
 
 def as_of(house: House, window: Window) -> datetime:

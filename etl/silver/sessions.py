@@ -13,7 +13,7 @@ import polars as pl
 from etl import fields as f
 from etl.model import Layer, Table
 from etl.silver.identity_map import IDENTITY_MAP, current
-from etl.silver.web_events import WEB_EVENTS
+from etl.silver.web_events import LONGEST_SESSION, WEB_EVENTS
 
 PAUSE = timedelta(minutes=30)
 PAGE_VIEWS = ("page_view", "screen_view")
@@ -25,14 +25,30 @@ _WHO = pl.coalesce(
 )
 
 
+def events_left_out(web_events: pl.LazyFrame) -> pl.LazyFrame:
+    """The events that make no visit: those of robots, and those more than three days after the first of their session.
+
+    The first is that of the source's own session, however long ago: an id that comes back after months is a browser
+    that never forgot it. Method: `silver.web_events`, which turns away those it can see in its few days.
+    """
+    return web_events.filter(_is_left_out())
+
+
+def _is_left_out() -> pl.Expr:
+    happened = pl.coalesce("received_at", "event_at")
+    began = happened.min().over("source", "source_session_id")
+    is_beyond = pl.col("source_session_id").is_not_null() & (happened - began > LONGEST_SESSION)
+    return pl.col("is_bot") | is_beyond
+
+
 def build_sessions(web_events: pl.LazyFrame, identity_map: pl.LazyFrame) -> pl.LazyFrame:
-    """One row per session; `event_count` adds up to all events but those of robots. Sorted by session.
+    """One row per session; `event_count` adds up to all events but those left out. Sorted by session.
 
     The channel and campaign tags are those of the session's first event that is not direct; a session of direct
     events only is direct. The landing page is the first page any event names.
     """
     in_order = (
-        web_events.filter(~pl.col("is_bot"))
+        web_events.filter(~_is_left_out())
         .with_columns(_WHO.alias("_who"))
         .sort("_who", "event_at", "source", "event_id")
     )
@@ -94,5 +110,5 @@ SESSIONS = Table(
     build=build_sessions,
     conserves="web_events",
     weight="event_count",
-    leaves_out=("is_bot", "robots make no visits"),
+    leaves_out=events_left_out,
 )

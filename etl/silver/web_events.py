@@ -26,8 +26,8 @@ from etl.silver.standardise import (
 
 # An event sent this long after it happened tells of a device that was off, not of a visit now.
 _LATE = timedelta(days=3)
-# A "session" that lasts longer is a browser left open, or a robot.
-_OVERLONG = timedelta(days=3)
+#: A "session" that lasts longer is a browser left open, or a robot.
+LONGEST_SESSION = timedelta(days=3)
 
 
 def standardise_web_events(records: pl.LazyFrame, *, key: bytes, country: str) -> pl.LazyFrame:
@@ -65,7 +65,8 @@ def without_overlong_sessions(records: pl.LazyFrame) -> pl.LazyFrame:
     """Events more than three days after the first event of their source's session are quarantined.
 
     The first event is looked for among the days a build looks back, counted from each event's own day: a day built
-    alone and many days built at once find the same one.
+    alone and many days built at once find the same one. Of a session that comes back later than that, `silver.sessions`
+    leaves the later events out: there all days are in sight.
     """
     session = ["_source", "source_session_id"]
     happened = pl.coalesce("received_at", "event_at")
@@ -91,7 +92,7 @@ def without_overlong_sessions(records: pl.LazyFrame) -> pl.LazyFrame:
             Verdict(
                 "quarantined",
                 "session_overlong",
-                happened - pl.col("_session_began") > _OVERLONG,
+                happened - pl.col("_session_began") > LONGEST_SESSION,
                 "more than three days after the first event of its session",
             ),
         )

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from etl.model import Column, Type
 from etl.model.frames import schema_of
 from etl.silver.identity_map import IDENTITY_MAP
-from etl.silver.sessions import SESSIONS, build_sessions
+from etl.silver.sessions import SESSIONS, build_sessions, events_left_out
 from etl.silver.web_events import WEB_EVENTS
 from tests.golden import frame_of
 from tests.identity.evidence import DAY_1
@@ -20,13 +20,16 @@ from tests.identity.evidence import DAY_1
 STEADY = settings(deadline=None, derandomize=True, database=None)
 EVENT_COLUMNS = {**schema_of(WEB_EVENTS.columns), **schema_of((Column("customer_id", Type.STRING, ""),))}
 
-#: Minutes since the start of 1 January: close ones, ones about half an hour apart, and ones around midnight.
-MINUTES = st.sampled_from([0, 1, 29, 30, 31, 59, 60, 61, 90, 91, 1425, 1439, 1440, 1441, 1470, 1471])
+#: Minutes since the start of 1 January: close ones, ones about half an hour apart, around midnight, and three days on.
+MINUTES = st.sampled_from(
+    [0, 1, 29, 30, 31, 59, 60, 61, 90, 91, 1425, 1439, 1440, 1441, 1470, 1471, 4320, 4321, 350_000]
+)
 EVENTS = st.fixed_dictionaries(
     {
         "customer_id": st.sampled_from(["c_ann", "c_bob", None]),
         "minute": MINUTES,
         "cookie_key": st.sampled_from(["phone", "laptop", None]),
+        "source_session_id": st.sampled_from([None, None, "s1", "s2"]),
         "event_name": st.sampled_from(["page_view", "scroll", "screen_view"]),
         "channel": st.sampled_from(["direct", "direct", "email", "paid_search"]),
         "utm_campaign": st.sampled_from([None, "winter"]),
@@ -57,13 +60,26 @@ def sessions_of(rows: list[dict[str, Any]]) -> pl.DataFrame:
     return build_sessions(events, frame_of(identity, schema_of(IDENTITY_MAP.columns)).lazy()).collect()
 
 
+def without_left_out(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The events but robots', and but those more than three days after the first of their source's session."""
+    began: dict[str, Any] = {}
+    for row in rows:
+        session = row["source_session_id"]
+        began[session] = min(began.get(session, row["event_at"]), row["event_at"])
+    return [
+        row
+        for row in rows
+        if not row["is_bot"]
+        and (row["source_session_id"] is None or row["event_at"] - began[row["source_session_id"]] <= timedelta(days=3))
+    ]
+
+
 def one_by_one(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The sessions, kept in a list by hand."""
+    rows = without_left_out(rows)
     made: list[list[dict[str, Any]]] = []
     latest: dict[str, list[dict[str, Any]]] = {}
     for row in sorted(rows, key=lambda row: (row["event_at"], row["event_id"])):
-        if row["is_bot"]:
-            continue
         who = row["customer_id"] or row["event_id"]
         session = latest.get(who)
         if session is None or row["event_at"] - session[-1]["event_at"] > timedelta(minutes=30):
@@ -108,14 +124,16 @@ def test_no_event_is_lost_or_counted_twice_in_any_order(world: tuple[list[dict[s
     first = sessions_of(rows)
     shuffler.shuffle(rows)
 
-    assert first["event_count"].sum() == sum(not row["is_bot"] for row in rows)
+    assert first["event_count"].sum() == len(without_left_out(rows))
     assert first["session_id"].is_unique().all()
     assert sessions_of(rows).equals(first)
 
 
-def test_a_session_says_which_rows_it_leaves_out_and_how_many_it_stands_for() -> None:
-    assert (SESSIONS.conserves, SESSIONS.weight, SESSIONS.leaves_out and SESSIONS.leaves_out[0]) == (
-        "web_events",
-        "event_count",
-        "is_bot",
-    )
+@STEADY
+@given(st.lists(EVENTS, max_size=25))
+def test_what_is_left_out_and_what_sessions_stand_for_are_all_events(events: list[dict[str, Any]]) -> None:
+    rows = rows_of(events)
+    left_out = events_left_out(frame_of(rows, EVENT_COLUMNS).lazy()).collect()
+
+    assert (SESSIONS.conserves, SESSIONS.weight, SESSIONS.leaves_out) == ("web_events", "event_count", events_left_out)
+    assert left_out.height + sessions_of(rows)["event_count"].sum() == len(rows)
