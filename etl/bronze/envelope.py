@@ -14,7 +14,7 @@ import polars as pl
 
 from etl.bronze.picks import picked_and_readable, present, typed
 from etl.bronze.tables import DEAD_LETTERS, ENVELOPE
-from etl.model import Files, Http, Kind, Pick, Source, Sql, Stream, Type, Window
+from etl.model import Files, Http, Kind, Own, Pick, Source, Sql, Stream, Type, Window
 from etl.model.frames import empty, schema_of
 
 #: A record longer than this is no record of a person or an event.
@@ -172,7 +172,7 @@ def _windowed(judged: pl.DataFrame, batch: Batch, stream: Stream, window: Window
 
 def _trims(stream: Stream, batch: Batch) -> bool:
     match stream.request:
-        case Http(trims=trims):
+        case Http(trims=trims) | Own(trims=trims):
             return trims
         case Files() | Sql():
             return True

@@ -69,8 +69,8 @@ class HttpClient:
         self._rhythm = rhythm
         self._asked: deque[float] = deque()
 
-    def ask(self, request: Request, records_path: str) -> tuple[list[bytes], bytes, dict[str, str]]:
-        """The records of the answer, its body and its headers (lower-case names).
+    def ask(self, request: Request, records_path: str | None) -> tuple[list[bytes], bytes, dict[str, str]]:
+        """The records of the answer, its body and its headers (lower-case names). No path: any good answer will do.
 
         Raises: SourceUnreachable, SourceRefused, QuotaExhausted (long waits), SourceError.
         """
@@ -100,7 +100,11 @@ class HttpClient:
             return said + self._rhythm.jitter() * min(1.0, 0.1 + said * 0.1)
         return min(30.0, 0.5 * 2.0 ** (state.attempt_number - 1)) * (0.5 + 0.5 * self._rhythm.jitter())
 
-    def _ask_once(self, request: Request, records_path: str) -> tuple[list[bytes], bytes, dict[str, str]]:
+    def wait(self, seconds: float) -> None:
+        """Let time pass."""
+        self._rhythm.sleep(seconds)
+
+    def _ask_once(self, request: Request, records_path: str | None) -> tuple[list[bytes], bytes, dict[str, str]]:
         self._keep_rhythm()
         try:
             status, headers, body = self._send(request)
@@ -108,11 +112,11 @@ class HttpClient:
             raise _PassingError("it took too long", None, is_unreachable=True) from None
         except httpx.TransportError as error:
             raise _PassingError(self._plain(str(error)) or type(error).__name__, None, is_unreachable=True) from None
-        records = records_in(body, records_path) if status == 200 else None
-        answer = Answer(status, headers, body, records is not None)
+        records = records_in(body, records_path) if records_path is not None and 200 <= status < 300 else None
+        answer = Answer(status, headers, body, None if records_path is None else records is not None)
         verdict = verdict_of(answer, self._dialect, now=self._rhythm.now())
-        if verdict.means is Means.OK and records is not None:
-            return records, body, headers
+        if verdict.means is Means.OK:
+            return records or [], body, headers
         raise self._trouble(verdict, status, request)
 
     def _trouble(self, verdict: Verdict, status: int, request: Request) -> Exception:
@@ -144,15 +148,22 @@ class HttpClient:
 
     def _send(self, request: Request) -> tuple[int, dict[str, str], bytes]:
         """One exchange, redirects within the host followed."""
-        url, method, params, json = request.url, request.method, request.params, request.json
+        url, method, params, json, form = request.url, request.method, request.params, request.json, request.form
         for _ in range(REDIRECTS + 1):
             self._same_origin(url)
-            with self._client.stream(method, url, params=dict(params) if params else None, json=json) as response:
+            with self._client.stream(
+                method,
+                url,
+                params=dict(params) if params else None,
+                json=json,
+                data=dict(form) if form is not None else None,
+                headers=dict(request.headers),
+            ) as response:
                 headers = {name.lower(): value for name, value in response.headers.items()}
                 if response.is_redirect:
                     url, params = str(response.url.join(headers.get("location", ""))), None
                     if response.status_code == 303:
-                        method, json = "GET", None
+                        method, json, form = "GET", None, None
                     continue
                 return response.status_code, headers, self._body(response)
         raise SourceError(f"{self._where}: {self._host(request.url)} redirects in circles; check base_url")

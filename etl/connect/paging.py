@@ -21,12 +21,14 @@ from etl.model import Paging
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request. `params` None: the address already holds them (a next link)."""
+    """One request. `params` None: the address already holds them (a next link). `form` is a body of a form."""
 
     method: str
     url: str
     params: Mapping[str, str] | None = None
     json: Any = None
+    form: Mapping[str, str] | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

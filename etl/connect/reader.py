@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from etl.connect.page import Connection, Page
 from etl.errors import WindowRefused
-from etl.model import Files, Http, Source, Sql, Stream, Window
+from etl.model import Files, Http, Own, Source, Sql, Stream, Window
 
 
 def read_pages(source: Source, stream: Stream, connection: Connection, window: Window) -> Generator[Page, None, None]:
@@ -20,6 +20,10 @@ def read_pages(source: Source, stream: Stream, connection: Connection, window: W
             from etl.connect.rest import read_http
 
             return read_http(source, stream, request, connection, window)
+        case Own() as request:
+            from etl.connect.rest import read_own
+
+            return read_own(source, stream, request, connection, window)
         case Sql() as request:
             from etl.connect.sql import read_sql
 

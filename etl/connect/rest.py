@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Generator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 
-from etl.connect.http import Rhythm, open_client
+from etl.connect.http import HttpClient, Rhythm, open_client
 from etl.connect.page import Connection, Page
 from etl.connect.paging import Request, Walk, next_request
-from etl.model import Http, Source, Stream, Window
+from etl.model import Ask, Http, Own, Source, Stream, Told, Window
 
 _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 
@@ -55,6 +56,48 @@ def read_http(
             number += 1
             yield Page(number, records)
             asked = next_request(request.paging, asked, body, headers, records, walk)
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """The line a protocol of its own asks through."""
+
+    client: HttpClient
+    base_url: str
+    account: str
+
+    def ask(self, question: Ask) -> Told:
+        url = question.path if "://" in question.path else self.base_url.rstrip("/") + question.path
+        request = Request(question.method, url, question.params, question.json, question.form, question.headers)
+        return Told(*self.client.ask(request, question.records))
+
+    def wait(self, seconds: float) -> None:
+        self.client.wait(seconds)
+
+
+def read_own(
+    source: Source,
+    stream: Stream,
+    request: Own,
+    connection: Connection,
+    window: Window,
+    *,
+    transport: httpx.BaseTransport | None = None,
+    rhythm: Rhythm | None = None,
+) -> Generator[Page, None, None]:
+    """The pages a source's own protocol gives. Raises: as `read_http`."""
+    with open_client(
+        connection,
+        auth=source.auth,
+        limits=source.limits,
+        dialect=source.errors,
+        where=f"{source.name}.{stream.name}",
+        transport=transport,
+        rhythm=rhythm,
+    ) as client:
+        line = _Line(client, connection.base_url, connection.account)
+        for number, records in enumerate(request.read(line, window), start=1):
+            yield Page(number, records)
 
 
 def first_request(request: Http, base_url: str, known: Mapping[str, str]) -> Request:

@@ -38,12 +38,20 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A response as judged: status, headers (lower-case names), body, and whether the records are where expected."""
+    """A response as judged: status, headers (lower-case names), body, and whether the records are where expected.
+
+    `has_records` None: no list is expected, the body itself is what was asked for.
+    """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
-    has_records: bool
+    has_records: bool | None
+
+    @property
+    def is_good(self) -> bool:
+        """True for the statuses of success."""
+        return 200 <= self.status < 300
 
 
 PASSING = frozenset({408, 423, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524})
@@ -51,12 +59,14 @@ PASSING = frozenset({408, 423, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523,
 
 def verdict_of(answer: Answer, dialect: str, *, now: datetime) -> Verdict:
     """The verdict on an answer, in the source's dialect."""
-    if answer.status == 200 and answer.has_records:
+    if answer.is_good and answer.has_records:
         return Verdict(Means.OK)
     body = _decoded(answer.body)
     wait = seconds_until_reset(answer.headers, now=now)
     why = vendor_message(body)
     special = DIALECTS.get(dialect, _no_dialect)(answer, body, wait, why)
+    if special is None and answer.is_good and answer.has_records is None:
+        return Verdict(Means.OK)
     return special or _standard(answer, body, wait, why)
 
 

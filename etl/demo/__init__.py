@@ -43,3 +43,19 @@ from etl.demo.files import DemoFiles, prepare, sources_config
 from etl.demo.server import DemoServer, Fault, serve
 
 __all__ = ["Company", "DemoFiles", "DemoServer", "Fault", "build_company", "prepare", "serve", "sources_config"]
+
+#: The systems the demo company has: the names of their declarations in `etl.sources`.
+SOURCES = (
+    "consent",
+    "crm_db",
+    "devices",
+    "ecb_rates",
+    "experiments",
+    "ga4",
+    "hubspot",
+    "klaviyo",
+    "mastodon",
+    "meta_ads",
+    "shopify",
+    "snowplow",
+)

@@ -2,22 +2,27 @@
 
 from etl.model.column import Column, Privacy, Type
 from etl.model.source import (
+    Ask,
     Auth,
     Feed,
     Files,
     Http,
     Kind,
     Limits,
+    Line,
+    Own,
     Paging,
     Pick,
     Source,
     Sql,
     Stream,
+    Told,
 )
 from etl.model.table import Check, Layer, Partition, Severity, Table
 from etl.model.window import Window, days_of
 
 __all__ = [
+    "Ask",
     "Auth",
     "Check",
     "Column",
@@ -27,6 +32,8 @@ __all__ = [
     "Kind",
     "Layer",
     "Limits",
+    "Line",
+    "Own",
     "Paging",
     "Partition",
     "Pick",
@@ -36,6 +43,7 @@ __all__ = [
     "Sql",
     "Stream",
     "Table",
+    "Told",
     "Type",
     "Window",
     "days_of",

@@ -7,13 +7,14 @@ Paths into a payload are dotted: `properties.email`, `customer.phone`, `event_pa
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, Protocol
 
 from etl.errors import DeclarationError
 from etl.model.names import checked_name
+from etl.model.window import Window
 
 
 class Kind(Enum):
@@ -127,6 +128,59 @@ class Http:
 
 
 @dataclass(frozen=True, slots=True)
+class Ask:
+    """One question of a protocol of its own. `path` goes on from the source's base_url, or is a whole address there.
+
+    `records` is the path of the list in the answer; None: there is no list, the answer itself is what is wanted.
+    `form` is a body as HTML forms have it, `json` one in JSON.
+    """
+
+    path: str
+    records: str | None = None
+    method: str = "GET"
+    params: Mapping[str, str] = field(default_factory=dict)
+    json: Any = None
+    form: Mapping[str, str] | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """The answer: records to the byte, body, and headers (lower-case names)."""
+
+    records: Sequence[bytes]
+    body: bytes
+    headers: Mapping[str, str]
+
+
+class Line(Protocol):
+    """The line to one source, as a protocol of its own is handed it: authorised, spaced, judged and tried again."""
+
+    @property
+    def account(self) -> str:
+        """The account that is asked."""
+
+    def ask(self, question: Ask) -> Told:
+        """The answer to one question. Raises: SourceUnreachable, SourceRefused, QuotaExhausted, SourceError."""
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass, as between two looks at a job under way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """A protocol no strategy covers: `read(line, window)` gives the window's records page by page.
+
+    A pure function of what the line answers, which it stands beside in the source's file: jobs that are started,
+    looked at and fetched, answers that are files, questions made of earlier answers. `trims` as of `Http`.
+    """
+
+    # Not shown: a function's address differs from process to process, and a stream is known by what it shows.
+    read: Callable[[Line, Window], Iterator[Sequence[bytes]]] = field(repr=False)
+    trims: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Sql:
     """A table of a database through SQLAlchemy. `cursor` is the column the window filters on, as it is stored:
     `written` is timestamp (a real one), text (ISO 8601), epoch_s or epoch_ms. No cursor: the whole table.
@@ -186,7 +240,7 @@ class Stream:
 
     name: str
     kind: Kind
-    request: Http | Sql | Files
+    request: Http | Sql | Files | Own
     id: tuple[str, ...]
     at: Pick | None = None
     cursor: Pick | None = None

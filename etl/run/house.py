@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from etl import demo
 from etl.catalog import Catalog, load_catalog
 from etl.connect import Connection
 from etl.lake import Lake
@@ -37,5 +38,5 @@ def open_house(settings: Settings, reached: Mapping[str, SourceSettings] | None 
     Raises: LakeTooNew, NameRefused, DeclarationError, SettingsError.
     """
     reached = settings.sources if reached is None else {**reached, **settings.sources}
-    active = None if settings.is_demo and not settings.declarations else tuple(reached)
+    active = demo.SOURCES if settings.is_demo and not settings.declarations else tuple(reached)
     return House(settings, load_catalog(active, settings.declarations), Lake(settings.lake_path), reached)

@@ -271,6 +271,27 @@ def test_days_told_without_a_key_reach_the_tables_that_follow(story: Story, body
     assert (followed["partition_key"], followed["state"]) == (key, "success")
 
 
+def test_a_failure_stops_what_reads_it_and_nothing_else_and_names_its_log(story: Story) -> None:
+    ledger = story.settings.lake_path / "_ledger" / "silver.ad_spend.jsonl"
+    intact = ledger.read_bytes()
+    ledger.write_bytes(b"{" + intact)
+    try:
+        outcomes = airflow.run_through_airflow(story.settings, [DAYS[1]])
+    finally:
+        ledger.write_bytes(intact)
+    by_state = {state: {each.step: each for each in outcomes if each.state is state} for state in pipeline.State}
+    failed = by_state[pipeline.State.FAILED]["silver.ad_spend"]
+    why, _, log = failed.why.rpartition("; log: ")
+
+    assert set(by_state[pipeline.State.FAILED]) == {"silver.ad_spend"}
+    assert set(by_state[pipeline.State.STOPPED]) == {"gold.campaigns", "publish"}
+    assert len(by_state[pipeline.State.DONE]) == airflow.steps_per_window(story.settings) - 2
+    assert "silver.ad_spend" in why
+    assert "ledger" in why
+    assert failed.exit_code == 2
+    assert "ad_spend" in Path(log).read_text(encoding="utf-8")
+
+
 def test_another_program_on_the_wanted_port_is_said_in_one_line(tmp_path: Path) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))

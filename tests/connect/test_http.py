@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 import httpx
@@ -12,9 +12,9 @@ import pytest
 
 from etl.connect import Connection, Page
 from etl.connect.http import TRIES, Rhythm
-from etl.connect.rest import read_http
+from etl.connect.rest import read_http, read_own
 from etl.errors import QuotaExhausted, SourceError, SourceRefused, SourceUnreachable
-from etl.model import Auth, Http, Kind, Limits, Paging, Pick, Source, Stream, Window
+from etl.model import Ask, Auth, Http, Kind, Limits, Line, Own, Paging, Pick, Source, Stream, Window
 from etl.sources.hubspot import CONTACTS
 from etl.sources.hubspot import SOURCE as HUBSPOT
 
@@ -411,3 +411,50 @@ def test_search_goes_past_its_ten_thousand_results_by_key() -> None:
     )
 
     assert [c["id"] for c in contacts] == [json.loads(record)["id"] for page in pages for record in page.records]
+
+
+# --- protocols of their own -------------------------------------------------------------------------------------------
+
+
+def exported(line: Line, window: Window) -> Iterator[Sequence[bytes]]:
+    """A job that is started, looked at until it is done, and fetched."""
+    started = json.loads(line.ask(Ask("/jobs", method="POST", form={"day": str(window.days[0])})).body)
+    while json.loads(line.ask(Ask(f"/jobs/{started['job']}")).body)["state"] != "done":
+        line.wait(5.0)
+    yield line.ask(Ask(f"/jobs/{started['job']}/rows", records="rows", headers={"X-Account": line.account})).records
+
+
+def test_a_protocol_of_its_own_asks_through_the_same_client() -> None:
+    clock = Clock()
+    asked: list[httpx.Request] = []
+    answers = iter(
+        [
+            httpx.Response(201, json={"job": 7}),
+            httpx.Response(429, headers={"retry-after": "3"}),
+            httpx.Response(200, json={"state": "running"}),
+            httpx.Response(200, json={"state": "done"}),
+            httpx.Response(200, json={"rows": [{"id": 1}]}),
+        ]
+    )
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        request.read()
+        asked.append(request)
+        return next(answers)
+
+    stream = Stream(name="things", kind=Kind.EVENTS, request=Own(exported), id=("id",), at=Pick("at", "timestamp"))
+    pages = read_own(
+        source_of(stream), stream, Own(exported), Connection("https://api.example/v1", SECRET, "acme"), DAY,
+        transport=httpx.MockTransport(answer), rhythm=clock.rhythm,
+    )  # fmt: skip
+
+    assert [list(page.records) for page in pages] == [[b'{"id":1}']]
+    assert [request.url.path for request in asked] == ["/v1/jobs", *["/v1/jobs/7"] * 3, "/v1/jobs/7/rows"]
+    assert asked[0].content == b"day=2026-01-02"
+    assert asked[-1].headers["x-account"] == "acme"
+    assert {request.headers["authorization"] for request in asked} == {f"Bearer {SECRET}"}
+    assert clock.slept == [3.0, 5.0]
+
+
+def test_a_stream_with_a_protocol_of_its_own_shows_the_same_in_every_process() -> None:
+    assert "0x" not in repr(Own(exported))

@@ -4,71 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
-from openapi_core import OpenAPI
-from openapi_core.testing import MockRequest
 
-from etl.connect import Connection
-from etl.connect.http import Rhythm
 from etl.connect.paging import link_next
-from etl.connect.rest import read_http
-from etl.model import Http, Source, Stream, Window
+from etl.model import Stream
 from etl.sources import hubspot, klaviyo, meta_ads
-
-WINDOW = Window.parse("2026-01-02--2026-01-03")
-
-
-def sent(source: Source, stream: Stream, answers: list[dict[str, Any]]) -> list[httpx.Request]:
-    """The requests of a walk through these answers."""
-    assert isinstance(stream.request, Http)
-    requests: list[httpx.Request] = []
-    left = list(answers)
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        request.read()
-        requests.append(request)
-        return httpx.Response(200, json=left.pop(0))
-
-    pages = read_http(
-        source, stream, stream.request, Connection(source.base_url, "secret", "1002003004"), WINDOW,
-        transport=httpx.MockTransport(answer), rhythm=Rhythm(sleep=lambda _: None),
-    )  # fmt: skip
-    assert len(answers) == len(list(pages))
-    return requests
-
-
-def readable(node: Any) -> Any:
-    """The description without `"example": null`, which its own schema language does not allow, and without its
-    OAuth schemes, which the judge cannot follow.
-    """
-    if isinstance(node, dict):
-        return {k: readable(v) for k, v in node.items() if k != "security" and not (k == "example" and v is None)}
-    return [readable(one) for one in node] if isinstance(node, list) else node
-
-
-def judge(description: Path) -> Callable[[httpx.Request], None]:
-    api = OpenAPI.from_dict(readable(json.loads(description.read_text())))
-
-    def validate(request: httpx.Request) -> None:
-        api.validate_request(
-            MockRequest(
-                f"{request.url.scheme}://{request.url.host}",
-                request.method.lower(),
-                request.url.path,
-                args=dict(request.url.params.multi_items()),
-                headers=dict(request.headers),
-                data=request.content or None,
-                content_type=request.headers.get("content-type", "application/json"),
-            )
-        )
-
-    return validate
-
+from tests.sources.judges import judge, sent
 
 HUBSPOT_PAGES = [
     {"results": [{"id": "1"}], "paging": {"next": {"after": "200"}}},
