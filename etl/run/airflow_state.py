@@ -179,6 +179,9 @@ def environment_of(settings: Settings, known: Mapping[str, Any]) -> dict[str, st
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database_address(settings, known),
         # A task ends in a second or two: the scheduler looks that often.
         "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.3",
+        # What was queued or running when everything was killed is taken up again soon, not after five minutes.
+        "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "30",
+        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "120",
         "AIRFLOW__SCHEDULER__MAX_DAGRUNS_TO_CREATE_PER_LOOP": "50",
         "AIRFLOW__SCHEDULER__MAX_DAGRUNS_PER_LOOP_TO_SCHEDULE": "100",
         # The default 5 s is also how long a worker may take to notice that its task has ended.
