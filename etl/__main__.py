@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from etl.run.pipeline import Outcome
+    from etl.serve.identity import Score
     from etl.settings import Settings, SourceSettings
 
 app = typer.Typer(
@@ -38,6 +39,8 @@ With Airflow, schedules and a UI: [bold]c360 airflow run[/bold].""",
 )
 airflow_app = typer.Typer(no_args_is_help=True, help="Airflow: start it, run through it, stop it.")
 app.add_typer(airflow_app, name="airflow", rich_help_panel="Schedule")
+identity_app = typer.Typer(no_args_is_help=True, help="Identity: why two records are one customer, and how sure.")
+app.add_typer(identity_app, name="identity", rich_help_panel="Ask")
 
 # Piped output has no width of its own; 120 columns hold every table whole.
 _console = Console(width=None if sys.stdout.isatty() else 120)
@@ -208,6 +211,74 @@ def dictionary(folder: Annotated[str, typer.Argument(help="Where the pages go.")
     _console.print(f"{len(catalog.tables)} pages in {folder}")
 
 
+# --- identity ---------------------------------------------------------------------------------------------------------
+
+
+@identity_app.command("explain")
+def identity_explain(
+    one: Annotated[str, typer.Argument(help="A record, hubspot:1042, or an identifier, email:ann@example.org.")],
+    other: Annotated[str, typer.Argument(help="The other one.")],
+) -> None:
+    """Say why two records are one customer, edge by edge, or what keeps them apart."""
+    from etl.run import identity
+    from etl.run.house import open_house
+    from etl.run.show import show_rows
+
+    told = identity.explain(open_house(load_settings()), one, other)
+    _console.print(
+        f"One customer: {told.customers[0]}" if told.are_one else f"Two customers: {', '.join(told.customers)}"
+    )
+    if not told.chain:
+        _console.print("They are the same node." if told.are_one else "Nothing was ever seen that joins them.")
+        return
+    show_rows(
+        _console,
+        ("from", "to", "by", "verdict", "systems", "seen", "since"),
+        [
+            (told.shown[link.left], told.shown[link.right], link.kind, link.state, ", ".join(link.sources), link.count,
+             link.first_at and f"{link.first_at:%Y-%m-%d}")
+            for link in told.chain
+        ],
+    )  # fmt: skip
+
+
+@identity_app.command("audit")
+def identity_audit(limit: Annotated[int, typer.Option(help="Show this many of each.")] = 10) -> None:
+    """List what identity refused to believe, and the largest customers with what holds them together."""
+    from etl.run import identity
+    from etl.run.house import open_house
+    from etl.run.show import show_rows
+
+    told = identity.audit(open_house(load_settings()), limit=limit)
+    for title, frame in (
+        ("Edges refused, by guard", told.refused),
+        ("Identifiers refused most", told.busiest),
+        ("Largest customers, and the identifier that holds most of each", told.largest),
+    ):
+        show_rows(_console, tuple(name.replace("_", " ") for name in frame.columns), frame.rows(), title=title)
+
+
+@identity_app.command("score")
+def identity_score(
+    truth: Annotated[str, typer.Option(help="CSV or Parquet: source, record_id, person_id (and stream).")],
+) -> None:
+    """Compare identity with your own labels: pairs, B-cubed, and people whose records are exactly one customer."""
+    from pathlib import Path
+
+    from etl.run import identity
+    from etl.run.house import open_house
+
+    _console.print(_scored(identity.score(open_house(load_settings()), Path(truth))))
+
+
+def _scored(score: Score) -> str:
+    return (
+        f"{score.records} records of {score.people} people in {score.customers} customers. Pairs: precision "
+        f"{score.precision:.4f}, recall {score.recall:.4f}, F1 {score.f1:.4f}. B-cubed: precision "
+        f"{score.b_cubed_precision:.4f}, recall {score.b_cubed_recall:.4f}. Exactly right: {score.exact:.1%} of people."
+    )
+
+
 # --- Airflow ---------------------------------------------------------------------------------------------------------
 
 
@@ -317,14 +388,18 @@ def _run(
 
 def _show(settings: Settings, outcomes: list[Outcome]) -> None:
     from etl.model import Partition
-    from etl.run import show
+    from etl.run import identity, show
     from etl.run.house import open_house
     from etl.serve.query import run_sql
 
-    catalog = open_house(settings).catalog
+    house = open_house(settings)
+    catalog = house.catalog
     by_day = {table.full_name for table in catalog.tables if table.partition is Partition.DAY}
     show.show_outcomes(_console, outcomes, by_day=frozenset({*by_day, *catalog.bronze}))
     if not any(outcome.exit_code for outcome in outcomes):
+        if settings.is_demo:
+            truth = settings.home / "demo" / "truth" / "record_links.parquet"
+            _console.print(f"\nIdentity against the demo's truth: {_scored(identity.score(house, truth))}")
         for title, query in show.EXAMPLES:
             show.show_rows(_console, *run_sql(settings.catalogue_path, query, timeout_s=30, max_rows=5), title=title)
 

@@ -149,6 +149,7 @@ _SHARED_MAILBOXES_TEXT = (
     "tester testing unknown user webmaster xxx "
 )
 _SHARED_MAILBOXES = frozenset(_SHARED_MAILBOXES_TEXT.split())
+_ONE_DIGIT = re.compile(r"\d{1,3}?(\d)\1{4,}")
 _PLACEHOLDERS_TEXT = (
     "- -1 (none) (notset) 0 anonymous deleted dummy false guest n/a na nan nil none null test undefined "
     "unknown user true xxx "
@@ -163,10 +164,19 @@ def is_denied(kind: str, value: str) -> bool:
         return local in _SHARED_MAILBOXES
     if kind == "phone":
         digits = value.removeprefix("+")
-        # 000 000 0000, 555 5555555: the last seven alike; and the keypad walked up or down.
-        return len(set(digits[-7:])) == 1 or any(walk in digits for walk in ("12345678", "98765432"))
+        # 000 000 0000, 555 5555555: the last seven alike, or all after the country's code; the keypad up or down.
+        alike = len(set(digits[-7:])) == 1 or _ONE_DIGIT.fullmatch(digits) is not None
+        return alike or any(walk in digits for walk in ("12345678", "98765432"))
     bare = value.casefold()
     return bare in _PLACEHOLDERS or not bare.strip("0-:. ")
+
+
+def key_of(kind: str, value: str, *, country: str) -> str | None:
+    """What the pseudonym of one identifier is made of, as `with_keys` makes it; None when nobody owns the value."""
+    found = phone(value, country) if kind == "phone" else _NORMALISERS[kind](value)
+    if found is None or is_denied(kind, found):
+        return None
+    return mailbox(found) if kind == "email" else found
 
 
 # --- over frames ------------------------------------------------------------------------------------------------------
