@@ -214,11 +214,11 @@ def dictionary(folder: Annotated[str, typer.Argument(help="Where the pages go.")
 # --- identity ---------------------------------------------------------------------------------------------------------
 
 
+_Record = Annotated[str, typer.Argument(help="A record, hubspot:1042, or an identifier, email:ann@example.org.")]
+
+
 @identity_app.command("explain")
-def identity_explain(
-    one: Annotated[str, typer.Argument(help="A record, hubspot:1042, or an identifier, email:ann@example.org.")],
-    other: Annotated[str, typer.Argument(help="The other one.")],
-) -> None:
+def identity_explain(one: _Record, other: _Record) -> None:
     """Say why two records are one customer, edge by edge, or what keeps them apart."""
     from etl.run import identity
     from etl.run.house import open_house
@@ -256,6 +256,47 @@ def identity_audit(limit: Annotated[int, typer.Option(help="Show this many of ea
         ("Largest customers, and the identifier that holds most of each", told.largest),
     ):
         show_rows(_console, tuple(name.replace("_", " ") for name in frame.columns), frame.rows(), title=title)
+
+
+@identity_app.command("always-link")
+def identity_always_link(one: _Record, other: _Record) -> None:
+    """Rule that two are one customer, whatever the evidence; holds from the next run on, until withdrawn."""
+    _rule("always", one, other)
+
+
+@identity_app.command("never-link")
+def identity_never_link(one: _Record, other: _Record) -> None:
+    """Rule that two are never one customer, whatever the evidence; holds from the next run on, until withdrawn."""
+    _rule("never", one, other)
+
+
+def _rule(ruling: str, one: str, other: str) -> None:
+    from etl.run import identity
+    from etl.run.house import open_house
+
+    made = identity.rule(open_house(load_settings()), ruling, one, other, now=datetime.now(UTC))
+    _console.print(f"Ruling {made} stands. The next run keeps to it: c360 run, or the DAG rebuild in Airflow.")
+
+
+@identity_app.command("withdraw")
+def identity_withdraw(ruling: Annotated[str, typer.Argument(help="Its id; see c360 identity rulings.")]) -> None:
+    """Withdraw a ruling; the next run goes by the evidence again."""
+    from etl.run import identity
+    from etl.run.house import open_house
+
+    identity.withdraw(open_house(load_settings()), ruling, now=datetime.now(UTC))
+    _console.print(f"Ruling {ruling} is withdrawn. The next run goes by the evidence again.")
+
+
+@identity_app.command("rulings")
+def identity_rulings() -> None:
+    """List the rulings that stand."""
+    from etl.run import identity
+    from etl.run.house import open_house
+    from etl.run.show import show_rows
+
+    told = identity.rulings(open_house(load_settings()))
+    show_rows(_console, tuple(name.replace("_", " ") for name in told.columns), told.rows())
 
 
 @identity_app.command("score")

@@ -166,7 +166,9 @@ def _tables_of(package: ModuleType) -> list[Table]:
     found: dict[int, Table] = {}
     for info in pkgutil.iter_modules(package.__path__):
         module = importlib.import_module(f"{package.__name__}.{info.name}")
-        found.update({id(value): value for value in vars(module).values() if isinstance(value, Table)})
+        tables = [value for value in vars(module).values() if isinstance(value, Table)]
+        # Bronze is not built: what is there came from outside.
+        found.update({id(table): table for table in tables if table.layer is not Layer.BRONZE})
     return list(found.values())
 
 
@@ -223,10 +225,10 @@ def _ordered(tables: Sequence[Table]) -> list[Table]:
     names = {table.full_name for table in tables}
     for table in tables:
         for each in table.inputs:
-            if each.full_name not in names:
+            if each.full_name not in names and each.layer is not Layer.BRONZE:
                 raise DeclarationError(f"{table.full_name} is built from {each.full_name}, which is declared nowhere")
     while waiting:
-        ready = [table for table in waiting if all(each.full_name in done for each in table.inputs)]
+        ready = [t for t in waiting if all(i.full_name in done or i.layer is Layer.BRONZE for i in t.inputs)]
         if not ready:
             raise DeclarationError(f"tables wait for each other: {', '.join(table.full_name for table in waiting)}")
         done[ready[0].full_name] = ready[0]

@@ -41,6 +41,10 @@ class NameRefused(C360Error):
     """A name that is unknown, or that is no name at all (a path, say)."""
 
 
+class RulingRefused(C360Error):
+    """A ruling about identity that contradicts another, or is about nobody."""
+
+
 class WindowRefused(C360Error):
     """A window that is empty, backwards, or cannot be told from the run."""
 

@@ -284,7 +284,7 @@ metric_value = Column("metric_value", _F, "the reading, in the metric's own unit
 
 # --- the ledger of identity -------------------------------------------------------------------------------------------
 edge_kind = Column("edge_kind", _S, "kind of identifier that makes the edge; null: the node by itself", allowed=(
-    "email", "phone", "login", "card", "cookie", "device", "handle"))  # fmt: skip
+    "email", "phone", "login", "card", "cookie", "device", "handle", "ruling"))  # fmt: skip
 left_node_id = node_id.named("left_node_id", "the record or the surer identifier")
 right_node_id = node_id.named("right_node_id", "the identifier; the node itself where the row only says it was seen")
 edge_count = Column("edge_count", _I, "times seen together", unit="rows", minimum=1)
@@ -294,7 +294,7 @@ edge_state = Column(
     "edge_state",
     _S,
     "what became of the edge",
-    allowed=("used", "denied", "capped", "ambiguous", "conflict", "vetoed"),
+    allowed=("used", "denied", "capped", "ambiguous", "conflict", "vetoed", "ruled_out"),
 )
 node_kind = Column("node_kind", _S, "record, or the kind of identifier", allowed=(
     "record", "card", "login", "email", "phone", "handle", "cookie", "device", "unknown"))  # fmt: skip

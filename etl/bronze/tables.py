@@ -70,6 +70,24 @@ DEAD_LETTERS = Table(
     retention_days=365,
 )
 
+IDENTITY_RULINGS = Table(
+    layer=Layer.BRONZE,
+    name="identity_rulings",
+    description="What people ruled of identity: two are one customer, or never are; or an earlier ruling is withdrawn. "
+    "A log: every build of identity keeps to what stands.",
+    grain="one row per ruling",
+    key=("ruling_id",),
+    columns=(
+        Column("ruling_id", Type.STRING, "one ruling").required,
+        Column("ruling", Type.STRING, "what was ruled", allowed=("always", "never", "withdraw")).required,
+        f.left_node_id,
+        f.right_node_id,
+        Column("withdraws", Type.STRING, "the ruling that stands no longer"),
+        Column("made_at", Type.TIMESTAMP, "when it was ruled").required,
+    ),
+    partition=Partition.WHOLE,
+)
+
 INGEST_LOG = Table(
     layer=Layer.BRONZE,
     name="ingest_log",

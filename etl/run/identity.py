@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import polars as pl
 
-from etl.errors import NameRefused, SettingsError
-from etl.privacy.pseudonyms import KINDS, pseudonym
+from etl.bronze.tables import IDENTITY_RULINGS
+from etl.errors import NameRefused, RulingRefused, SettingsError
+from etl.lake import Staged
+from etl.model.frames import schema_of
+from etl.privacy.pseudonyms import KINDS, RECORD, pseudonym
 from etl.run.house import House
 from etl.serve import identity
 from etl.serve.identity import Link, Score
 from etl.silver.identifiers import key_of
-from etl.silver.identity_edges import IDENTITY_EDGES
+from etl.silver.identity_edges import IDENTITY_EDGES, STRONG
 from etl.silver.identity_map import IDENTITY_MAP, current
 from etl.silver.person_records import PERSON_RECORDS
+from etl.silver.rulings import contradicted, standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +77,86 @@ def _node(house: House, records: pl.DataFrame, now: pl.DataFrame, name: str) -> 
         f"identity knows no such record in {first!r}; expected SOURCE:RECORD, SOURCE:STREAM:RECORD or KIND:VALUE with "
         f"KIND one of {', '.join(KINDS)}"
     )
+
+
+def rule(house: House, ruling: str, one: str, other: str, *, now: datetime) -> str:
+    """Rule that two are one customer (`always`) or never are (`never`); gives the ruling's id.
+
+    It holds from the next build of identity on, through every rebuild, until it is withdrawn. The same ruling again
+    is the one that stands. Raises: NameRefused for an unknown record, RulingRefused when it contradicts others.
+    """
+    records = house.lake.read(PERSON_RECORDS).select("node_id", "source", "stream", "record_id").collect()
+    known = current(house.lake.read(IDENTITY_MAP)).select("node_id", "node_kind", "customer_id").collect()
+    left, right = sorted(_node(house, records, known, name) for name in (one, other))
+    if left == right:
+        raise RulingRefused("both names are one and the same record; name two")
+    kinds = known.filter(pl.col("node_id").is_in([left, right]))["node_kind"].to_list()
+    if weak := sorted({kind for kind in kinds if kind not in (RECORD, *STRONG)}):
+        raise RulingRefused(f"a {weak[0]} is nobody for sure; rule about records, or {', '.join(STRONG)}")
+    return _rule(house, ruling, now=now, left=left, right=right)
+
+
+def withdraw(house: House, ruling_id: str, *, now: datetime) -> str:
+    """Withdraw a ruling; gives the id of the withdrawal. Raises: NameRefused when no such ruling stands."""
+    stands = standing(house.lake.read(IDENTITY_RULINGS).collect())
+    if ruling_id not in stands["ruling_id"].to_list():
+        raise NameRefused("no such ruling stands; c360 identity rulings lists those that do")
+    return _rule(house, "withdraw", now=now, withdraws=ruling_id)
+
+
+def _rule(
+    house: House,
+    ruling: str,
+    *,
+    now: datetime,
+    left: str | None = None,
+    right: str | None = None,
+    withdraws: str | None = None,
+) -> str:
+    """The ruling in the log, unless it stands already."""
+    said = f"{ruling}:{left}:{right}:{withdraws}:{now.isoformat()}"
+    ruling_id = f"r_{hashlib.sha256(said.encode()).hexdigest()[:12]}"
+
+    def build(version: int | None) -> Staged:
+        nonlocal ruling_id
+        stands = standing(house.lake.read(IDENTITY_RULINGS, version=version).collect())
+        if left is not None and right is not None:
+            same = stands.filter(
+                (pl.col("ruling") == ruling) & (pl.col("left_node_id") == left) & (pl.col("right_node_id") == right)
+            )
+            if same.height:
+                ruling_id = same["ruling_id"][0]
+                return Staged(IDENTITY_RULINGS.full_name, ())
+            if against := contradicted(stands, ruling, left, right):
+                raise RulingRefused(
+                    f"{ruling} contradicts {', '.join(against)}; withdraw that first (c360 identity withdraw "
+                    f"{against[0]}), or let it stand"
+                )
+        row = {
+            "ruling_id": ruling_id,
+            "ruling": ruling,
+            "left_node_id": left,
+            "right_node_id": right,
+            "withdraws": withdraws,
+            "made_at": now,
+        }
+        return house.lake.stage(IDENTITY_RULINGS, pl.DataFrame([row], schema=schema_of(IDENTITY_RULINGS.columns)))
+
+    house.lake.update(IDENTITY_RULINGS, build, load_id=f"ruling:{ruling_id}", replaces="nothing")
+    return ruling_id
+
+
+def rulings(house: House) -> pl.DataFrame:
+    """The rulings that stand, with their nodes as they are shown: ruling_id, ruling, one, other, made_at."""
+    stands = standing(house.lake.read(IDENTITY_RULINGS).collect())
+    records = house.lake.read(PERSON_RECORDS).select("node_id", "source", "stream", "record_id").collect()
+    nodes = [*stands["left_node_id"].to_list(), *stands["right_node_id"].to_list()]
+    shown = identity.names_of_nodes(house.lake.read(IDENTITY_EDGES).collect(), records, nodes)
+    named = [
+        (ruling_id, ruling, shown.get(left, left), shown.get(right, right), made_at)
+        for ruling_id, ruling, left, right, made_at in stands.iter_rows()
+    ]
+    return pl.DataFrame(named, schema=["ruling_id", "ruling", "one", "other", "made_at"], orient="row")
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ Read by `identity_map` (the `used` edges) and by whoever asks why two records ar
 A row of a subject is a star: its surest identifier (or the record itself) in the middle, its other identifiers around
 it. Stars of any two parts of the evidence add up, so days can be gathered apart and united.
 
-The guards, surest first:
+What people ruled (`bronze.identity_rulings`) comes before all else. Then the guards, surest first:
   capped     an identifier with more neighbours than any person has (info@, 000000) joins nobody
   conflict   a household shares its e-mail and telephone: they join only records whose given names agree
   vetoed     a person has one loyalty card: what would put two cards into one customer joins nothing
@@ -18,10 +18,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
+import numpy as np
 import polars as pl
 
 from etl import fields as f
+from etl.bronze.tables import IDENTITY_RULINGS
 from etl.model import Layer, Table
+from etl.model.frames import empty
 from etl.privacy.pseudonyms import KINDS, RECORD
 from etl.silver.campaign_interactions import CAMPAIGN_INTERACTIONS
 from etl.silver.consents import CONSENTS
@@ -31,7 +34,8 @@ from etl.silver.given_names import Name, groups, normalised
 from etl.silver.order_lines import ORDER_LINES
 from etl.silver.orders import ORDERS
 from etl.silver.person_records import PERSON_RECORDS
-from etl.silver.resolution import Codes, Verdict, components, guarded, numbered, suspects
+from etl.silver.resolution import Codes, Rulings, Verdict, components, guarded, numbered, suspects
+from etl.silver.rulings import standing
 from etl.silver.social_posts import SOCIAL_POSTS
 from etl.silver.web_events import WEB_EVENTS
 
@@ -40,6 +44,7 @@ WEAK = ("cookie", "device")
 UNIQUE = "card"
 SHARED_IN_HOUSEHOLDS = ("email", "phone")
 UNKNOWN = "unknown"
+RULING = "ruling"
 
 # More records and strong identifiers than this around one identifier, and it is no person's: the field's working
 # figure is 20 (a person's duplicates over some ten systems stay well below it, a switchboard does not).
@@ -59,6 +64,7 @@ def build_identity_edges(
     consents: pl.LazyFrame,
     campaign_interactions: pl.LazyFrame,
     device_events: pl.LazyFrame,
+    identity_rulings: pl.LazyFrame,
 ) -> pl.LazyFrame:
     """Every pair of nodes seen together with its verdict, and every node by itself.
 
@@ -76,7 +82,7 @@ def build_identity_edges(
     )
     seen = united([gathered(person_records, record=True), *(gathered(each) for each in events)])
     names = person_records.select("node_id", "given_name", "family_name").collect()
-    return judged(seen, names).lazy()
+    return judged(seen, names, standing(identity_rulings.collect())).lazy()
 
 
 # --- evidence ---------------------------------------------------------------------------------------------------------
@@ -158,10 +164,11 @@ def _added_up(parts: pl.LazyFrame) -> pl.LazyFrame:
 # --- verdicts ---------------------------------------------------------------------------------------------------------
 
 
-def judged(seen: pl.DataFrame, names: pl.DataFrame) -> pl.DataFrame:
-    """The evidence with `edge_state`, and the edges the household rule draws between records that share an address.
+def judged(seen: pl.DataFrame, names: pl.DataFrame, rulings: pl.DataFrame | None = None) -> pl.DataFrame:
+    """The evidence with `edge_state`, and the edges that rulings and the household rule draw between records.
 
-    names: node_id, given_name and family_name of the records.
+    names: node_id, given_name and family_name of the records. rulings: those that stand (`etl.silver.rulings`); of
+    nodes that are no longer in the evidence they say nothing.
     """
     alone = pl.col("left_node_id") == pl.col("right_node_id")
     nodes = seen.filter(alone)
@@ -175,7 +182,11 @@ def judged(seen: pl.DataFrame, names: pl.DataFrame) -> pl.DataFrame:
         for node, given, family in names.select("node_id", "given_name", "family_name").sort("node_id").iter_rows()
         if (name := normalised(given))
     }
-    strong = strong.pipe(_with_caps).pipe(_with_households, called).pipe(_with_guards, called)
+    ruled = _ruled(nodes, standing(empty(IDENTITY_RULINGS.columns)) if rulings is None else rulings)
+    always = ruled.filter(pl.col("ruling") == "always").select(*strong.columns, edge_state=pl.lit("used"))
+    never = ruled.filter(pl.col("ruling") == "never").select("left_node_id", "right_node_id")
+    strong = strong.pipe(_with_caps).pipe(_with_households, called).pipe(_without_pairs, always)
+    strong = pl.concat([always, _with_guards(strong, called, always, never)])
     weak = _with_claims(weak, strong, nodes)
 
     columns = IDENTITY_EDGES.column_names
@@ -186,6 +197,34 @@ def judged(seen: pl.DataFrame, names: pl.DataFrame) -> pl.DataFrame:
             weak.with_columns(pl.col("left_kind").alias("node_kind")).select(columns),
         ]
     ).sort("left_node_id", "right_node_id")
+
+
+def _ruled(nodes: pl.DataFrame, rulings: pl.DataFrame) -> pl.DataFrame:
+    """The rulings between nodes that are there, as edges: the smaller node to the left, one row a pair."""
+    ends = pl.col("left_node_id"), pl.col("right_node_id")
+    there = nodes.select(node="left_node_id", left_kind="node_kind")
+    return (
+        rulings.with_columns(left_node_id=pl.min_horizontal(*ends), right_node_id=pl.max_horizontal(*ends))
+        .join(there, left_on="left_node_id", right_on="node")
+        .join(there.select("node"), left_on="right_node_id", right_on="node")
+        .sort("made_at", "ruling_id")
+        .unique(["left_node_id", "right_node_id", "ruling"], keep="first", maintain_order=True)
+        .with_columns(
+            pl.col("left_kind").alias("node_kind"),
+            pl.lit(RULING).alias("edge_kind"),
+            pl.lit(1, pl.Int64).alias("edge_count"),
+            pl.col("made_at").alias("first_at"),
+            pl.col("made_at").alias("last_at"),
+            pl.lit([RULING], pl.List(pl.String)).alias("sources"),
+        )
+    )
+
+
+def _without_pairs(strong: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
+    """`strong` without edges between the two nodes of a pair: the ruling says it all."""
+    turned = pairs.select(left_node_id="right_node_id", right_node_id="left_node_id")
+    both = pl.concat([pairs.select("left_node_id", "right_node_id"), turned])
+    return strong.join(both, on=["left_node_id", "right_node_id"], how="anti", maintain_order="left")
 
 
 def _with_caps(strong: pl.DataFrame) -> pl.DataFrame:
@@ -273,10 +312,14 @@ def _between(one: pl.DataFrame, other: pl.DataFrame) -> pl.DataFrame:
     return drawn.sort(rank, "first_at").unique(["left_node_id", "right_node_id"], keep="first", maintain_order=True)
 
 
-def _with_guards(strong: pl.DataFrame, called: dict[str, Name]) -> pl.DataFrame:
-    """The edges still open get their verdict: veto and names, the surest and oldest evidence first."""
+def _with_guards(
+    strong: pl.DataFrame, called: dict[str, Name], always: pl.DataFrame, never: pl.DataFrame
+) -> pl.DataFrame:
+    """The edges still open get their verdict: rulings, veto and names, the surest and oldest evidence first."""
     rank = pl.col("edge_kind").replace_strict(_SURENESS, return_dtype=pl.Int64)
-    numbers = numbered(pl.concat([strong["left_node_id"], strong["right_node_id"]]))
+    ends = [frame[end] for frame in (strong, always, never) for end in ("left_node_id", "right_node_id")]
+    numbers = numbered(pl.concat(ends))
+    rulings = Rulings(*(_pairs_of(frame, numbers) for frame in (always, never)))
     coded = (
         strong.with_row_index("edge")
         .with_columns(
@@ -287,17 +330,19 @@ def _with_guards(strong: pl.DataFrame, called: dict[str, Name]) -> pl.DataFrame:
     )
     open_edges = coded.filter(pl.col("edge_state").is_null())
     left, right = open_edges["left"].to_numpy(), open_edges["right"].to_numpy()
-    component = components(numbers.height, left, right)
+    joined = np.array(rulings.always, dtype=np.int64).reshape(-1, 2)
+    component = components(numbers.height, np.concatenate([left, joined[:, 0]]), np.concatenate([right, joined[:, 1]]))
     cards = {
         *coded.filter(pl.col("edge_kind") == UNIQUE)["right"].to_list(),
         *coded.filter(pl.col("left_kind") == UNIQUE)["left"].to_list(),
     }
     number_of = dict(numbers.select("node_id", "node").iter_rows())
     name_of = {number_of[node]: name for node, name in called.items() if node in number_of}
-    doubtful = suspects(component, sorted(cards), name_of)
+    doubtful = suspects(component, sorted(cards), name_of, rulings.nodes)
     walked = open_edges.filter(pl.Series(component[left]).is_in(list(doubtful)))
     asks_names = pl.col("edge_kind").is_in(SHARED_IN_HOUSEHOLDS)
-    verdicts = guarded(walked.select("left", "right", asks_names.alias("asks")).iter_rows(), cards, name_of)
+    asked = walked.select("left", "right", asks_names.alias("asks")).iter_rows()
+    verdicts = guarded(asked, cards, name_of, rulings)
     refused = {
         edge: verdict.value
         for edge, verdict in zip(walked["edge"], verdicts, strict=True)
@@ -308,6 +353,12 @@ def _with_guards(strong: pl.DataFrame, called: dict[str, Name]) -> pl.DataFrame:
         pl.col("edge").replace_strict(refused, default="used", return_dtype=pl.String) if refused else pl.lit("used"),
     )
     return coded.with_columns(state.alias("edge_state")).sort("edge").select(strong.columns)
+
+
+def _pairs_of(edges: pl.DataFrame, numbers: pl.DataFrame) -> list[tuple[int, int]]:
+    """The edges as pairs of node numbers."""
+    left, right = (_codes(edges[end], numbers) for end in ("left_node_id", "right_node_id"))
+    return list(zip(left.tolist(), right.tolist(), strict=True))
 
 
 def _with_claims(weak: pl.DataFrame, strong: pl.DataFrame, nodes: pl.DataFrame) -> pl.DataFrame:
@@ -385,6 +436,7 @@ IDENTITY_EDGES = Table(
         CONSENTS,
         CAMPAIGN_INTERACTIONS,
         DEVICE_EVENTS,
+        IDENTITY_RULINGS,
     ),
     build=build_identity_edges,
 )

@@ -45,6 +45,7 @@ class Verdict(Enum):
     USED = "used"
     VETOED = "vetoed"
     CONFLICT = "conflict"
+    RULED_OUT = "ruled_out"
 
 
 @dataclass(slots=True)
@@ -53,15 +54,39 @@ class _Side:
 
     cards: set[int] = field(default_factory=set)
     names: set[Name] = field(default_factory=set)
+    ruled: set[tuple[int, int]] = field(default_factory=set)
 
 
-def guarded(edges: Iterable[tuple[int, int, bool]], cards: Set[int], name_of: Mapping[int, Name]) -> list[Verdict]:
+@dataclass(frozen=True, slots=True)
+class Rulings:
+    """What people ruled, by node numbers: pairs that are one customer whatever guards say, and pairs that never are."""
+
+    always: Sequence[tuple[int, int]] = ()
+    never: Sequence[tuple[int, int]] = ()
+
+    @property
+    def nodes(self) -> set[int]:
+        """Every node somebody ruled about."""
+        return {node for pair in (*self.always, *self.never) for node in pair}
+
+
+def guarded(
+    edges: Iterable[tuple[int, int, bool]],
+    cards: Set[int],
+    name_of: Mapping[int, Name],
+    rulings: Rulings = Rulings(),
+) -> list[Verdict]:
     """The verdict on each edge, taken in the order given: an edge joins its two sides unless a guard objects.
 
     edges: (left, right, asks_names); `asks_names` for kinds a household shares. cards: the nodes that are unique
     identifiers, of which one customer has at most one. name_of: the name of the records that have a given name.
-    A constrained union-find: what was joined by earlier (surer) edges is never taken apart by a later one.
+    A constrained union-find: what was joined by earlier (surer) edges is never taken apart by a later one; rulings come
+    first of all, and who rules two records one customer has seen both their cards.
     """
+    ruled: dict[int, set[tuple[int, int]]] = {}
+    for number, pair in enumerate(rulings.never):
+        for end, node in enumerate(pair):
+            ruled.setdefault(node, set()).add((number, end))
     parent: dict[int, int] = {}
     side: dict[int, _Side] = {}
 
@@ -69,24 +94,35 @@ def guarded(edges: Iterable[tuple[int, int, bool]], cards: Set[int], name_of: Ma
         if node not in parent:
             parent[node] = node
             name = name_of.get(node)
-            side[node] = _Side({node} & cards, {name} if name else set())
+            side[node] = _Side({node} & cards, {name} if name else set(), ruled.get(node, set()).copy())
         while parent[node] != node:
             parent[node] = node = parent[parent[node]]
         return node
 
+    def join(one: int, other: int) -> None:
+        parent[other] = one
+        side[one].cards |= side[other].cards
+        side[one].ruled |= side[other].ruled
+        side[one].names |= side.pop(other).names
+
+    ruled_one = {node for pair in rulings.always for node in pair}
+    for left, right in rulings.always:
+        one, other = sorted((root(left), root(right)))
+        if one != other:
+            join(one, other)
     verdicts = []
     for left, right, asks_names in edges:
         one, other = sorted((root(left), root(right)))
         if one == other:
             verdicts.append(Verdict.USED)
-        elif len(side[one].cards | side[other].cards) > 1:
+        elif any((number, 1 - end) in side[other].ruled for number, end in side[one].ruled):
+            verdicts.append(Verdict.RULED_OUT)
+        elif len(side[one].cards | side[other].cards) > 1 and ruled_one.isdisjoint((left, right)):
             verdicts.append(Verdict.VETOED)
         elif asks_names and not sides_agree(side[one].names, side[other].names):
             verdicts.append(Verdict.CONFLICT)
         else:
-            parent[other] = one
-            side[one].cards |= side[other].cards
-            side[one].names |= side.pop(other).names
+            join(one, other)
             verdicts.append(Verdict.USED)
     return verdicts
 
@@ -129,12 +165,14 @@ def numbered(nodes: pl.Series) -> pl.DataFrame:
     return pl.DataFrame({"node_id": nodes.unique().sort()}).with_row_index("node").cast({"node": pl.Int64})
 
 
-def suspects(component: Codes, cards: Sequence[int], name_of: Mapping[int, Name]) -> set[int]:
-    """Components in which a guard could object: two cards, or two different given names.
+def suspects(
+    component: Codes, cards: Sequence[int], name_of: Mapping[int, Name], ruled: Iterable[int] = ()
+) -> set[int]:
+    """Components in which a guard could object: two cards, two different given names, or somebody's ruling.
 
     Every other component is what its edges say; only these are walked edge by edge.
     """
-    found: set[int] = set()
+    found: set[int] = {int(component[node]) for node in ruled}
     holding: dict[int, int] = {}
     for card in cards:
         at = int(component[card])

@@ -82,6 +82,20 @@ class Evidence:
         )
         return self
 
+    def ruling(self, ruling: str, left: str, right: str) -> Evidence:
+        """What somebody ruled about two nodes."""
+        number = len(self.rows["identity_rulings"])
+        self.rows["identity_rulings"].append(
+            {
+                "ruling_id": f"r{number}",
+                "ruling": ruling,
+                "left_node_id": left,
+                "right_node_id": right,
+                "made_at": day(1) + timedelta(minutes=number),
+            }
+        )
+        return self
+
     def frames(self) -> dict[str, pl.LazyFrame]:
         return {name: frame(INPUTS[name], rows).lazy() for name, rows in self.rows.items()}
 
