@@ -79,7 +79,7 @@ def _standard(answer: Answer, body: Any, wait: float | None, why: str) -> Verdic
         return Verdict(Means.RETRY, wait, why)
     if answer.status >= 400:
         return Verdict(Means.FATAL, why=why)
-    if body is _UNREADABLE:
+    if answer.is_good and body is _UNREADABLE:
         # Cut off on its way: the next try usually arrives whole.
         return Verdict(Means.RETRY, wait, "the answer is not whole JSON")
     return Verdict(Means.FATAL, why=why or "the records are not where they are declared to be")
@@ -170,7 +170,7 @@ _UNREADABLE = object()
 def _decoded(body: bytes) -> Any:
     try:
         return json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return _UNREADABLE
 
 
@@ -178,7 +178,10 @@ def _decoded(body: bytes) -> Any:
 
 _EMAIL = re.compile(r"[\w.+%-]+@[\w-]+(?:\.[\w-]+)+")
 _LONG_TOKEN = re.compile(r"[A-Za-z0-9_\-]{32,}")
-_IN_QUERY = re.compile(r"(?i)\b(access_token|token|api_key|apikey|key|secret|password|signature)=[^&\s]+")
+_IN_QUERY = re.compile(
+    r"(?i)\b(access_token|refresh_token|token_auth|token|client_secret|secret|api_key|apikey|key|password|signature)"
+    r"=[^&\s]+"
+)
 
 
 def vendor_message(body: Any) -> str:
@@ -208,9 +211,9 @@ def _messages(body: Any) -> Iterable[Any]:
     yield from (body.get("error_description"), body.get("message"), body.get("detail"), error, errors)
 
 
-def masked(text: str, secret: str = "") -> str:
-    """`text` without the secret, without anything that looks like one, and without e-mail addresses."""
-    if secret:
-        text = text.replace(secret, "***")
+def masked(text: str, *secrets: str) -> str:
+    """`text` without the secrets, without anything that looks like one, and without e-mail addresses."""
+    for secret in secrets:
+        text = text.replace(secret, "***") if secret else text
     text = _IN_QUERY.sub(lambda match: f"{match[1]}=***", text)
     return _LONG_TOKEN.sub("***", _EMAIL.sub("***", text))

@@ -205,14 +205,40 @@ class Files:
 
 @dataclass(frozen=True, slots=True)
 class Auth:
-    """How requests are authorised. `secret` names the secret, never holds it: it comes from the Airflow
-    connection or the environment (`C360_SECRET_<SOURCE>`).
-    scheme: none | bearer | header (`header`: `prefix` + secret) | basic
+    """How requests are authorised. The secret is never held here: it comes from the Airflow connection or the
+    environment (`C360_SECRET_<SOURCE>`).
+
+    scheme: none | bearer | header (`header`: `prefix` + secret) | basic | query (the secret as the parameter `param`)
+    | form (the secret as the field `param` of a POST's form) | oauth2_refresh | oauth2_client | service_account
+    The last three ask `token_url` (an address, or a path of the source's own) for an access token that stands for
+    `scopes`; the secret is then JSON: {client_id, client_secret, refresh_token}, {client_id, client_secret}, or
+    Google's key file. `extra_headers` (header -> key) are further secrets in that JSON; beside a plain secret, which
+    then stands in it as `token`.
     """
 
     scheme: str = "none"
     header: str = "Authorization"
     prefix: str = ""
+    param: str = ""
+    token_url: str = ""
+    scopes: tuple[str, ...] = ()
+    extra_headers: Mapping[str, str] = field(default_factory=dict)
+
+    RENEWED = ("oauth2_refresh", "oauth2_client", "service_account")
+    SCHEMES = ("none", "bearer", "header", "basic", "query", "form", *RENEWED)
+
+    def __post_init__(self) -> None:
+        if self.scheme not in self.SCHEMES:
+            raise DeclarationError(f"auth scheme {self.scheme!r}; expected one of {self.SCHEMES}")
+        if self.scheme in {"query", "form"} and not self.param:
+            raise DeclarationError(f"auth scheme {self.scheme} needs `param`, the name the token is sent under")
+        if self.scheme.startswith("oauth2_") and not self.token_url:
+            raise DeclarationError(f"auth scheme {self.scheme} needs `token_url`, where access tokens are given out")
+
+    @property
+    def is_renewed(self) -> bool:
+        """True where the secret is not sent, but exchanged for an access token that runs out."""
+        return self.scheme in self.RENEWED
 
 
 @dataclass(frozen=True, slots=True)
