@@ -58,6 +58,18 @@ class _PassingError(Exception):
         self.is_quota = is_quota
 
 
+class TooMuchError(SourceError):
+    """The answer would be too large: whoever knows the window asks for a shorter one, or this is the last word."""
+
+
+class GoneError(SourceRefused):
+    """What was asked for is gone or not ours to see; `told` is the answer. A protocol of its own walks on."""
+
+    def __init__(self, message: str, told: tuple[bytes, dict[str, str]]) -> None:
+        super().__init__(message)
+        self.told = told
+
+
 class HttpClient:
     """Asks one source; `where` names it in messages. Make it with `open_client`."""
 
@@ -83,7 +95,7 @@ class HttpClient:
     def ask(self, request: Request, records_path: str | None) -> tuple[list[bytes], bytes, dict[str, str]]:
         """The records of the answer, its body and its headers (lower-case names). No path: any good answer will do.
 
-        Raises: SourceUnreachable, SourceRefused, QuotaExhausted (long waits), SourceError.
+        Raises: SourceUnreachable, SourceRefused, QuotaExhausted (long waits), TooMuchError, GoneError, SourceError.
         """
         retrying = tenacity.Retrying(
             stop=tenacity.stop_after_attempt(TRIES),
@@ -122,6 +134,12 @@ class HttpClient:
             verdict, status, told = self._judged(request, records_path)
         if verdict.means is Means.OK:
             return told
+        if verdict.means is Means.SKIP:
+            raise GoneError(
+                f"{self._where}: {self._host(request.url)} has no {urlsplit(request.url).path} for us (HTTP {status}: "
+                f"{self._plain(verdict.why) or 'no reason given'}); check account and the rights of the secret",
+                told[1:],
+            )
         raise self._trouble(verdict, status, request)
 
     def _judged(
@@ -174,6 +192,11 @@ class HttpClient:
             return SourceRefused(
                 f"{self._where}: {host} does not take the secret (HTTP {status}: {why}); "
                 "set a valid one in C360_SECRET_<SOURCE> or the Airflow connection"
+            )
+        if verdict.means is Means.SPLIT:
+            return TooMuchError(
+                f"{self._where}: {host} has too much data for one answer even in the shortest window (HTTP {status}: "
+                f"{why}); nothing was written; ask for fewer fields or a narrower account"
             )
         if verdict.means is Means.FATAL:
             kind = SourceRefused if status in {402, 403, 404, 423} else SourceError

@@ -18,6 +18,9 @@ from etl.connect.body import value_in
 from etl.errors import SourceError
 from etl.model import Paging
 
+#: The key every walk by keys starts above.
+LOWEST = "0"
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -38,7 +41,7 @@ class Walk:
     restart: Callable[[str], Request]
     where: str
     walked: int = 0
-    above: str = "0"
+    above: str = LOWEST
     seen: set[bytes] = field(default_factory=set)
 
     def once(self, what: str, mark: bytes) -> None:

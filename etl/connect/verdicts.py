@@ -18,12 +18,16 @@ from etl.connect.resets import seconds_until_reset
 
 
 class Means(Enum):
-    """OK read it; RETRY soon, it passes; QUOTA come again later; REAUTH the secret is not taken; FATAL no."""
+    """OK read it; RETRY soon, it passes; QUOTA come again later; REAUTH the secret is not taken; SPLIT too much for one
+    answer, ask for less; SKIP this one is gone or not ours to see, the walk goes on; FATAL no.
+    """
 
     OK = "ok"
     RETRY = "retry"
     QUOTA = "quota"
     REAUTH = "reauth"
+    SPLIT = "split"
+    SKIP = "skip"
     FATAL = "fatal"
 
 
@@ -77,6 +81,8 @@ def _standard(answer: Answer, body: Any, wait: float | None, why: str) -> Verdic
         return Verdict(Means.QUOTA, wait, why)
     if answer.status in PASSING:
         return Verdict(Means.RETRY, wait, why)
+    if answer.status == 410:
+        return Verdict(Means.SKIP, why=why)
     if answer.status >= 400:
         return Verdict(Means.FATAL, why=why)
     if answer.is_good and body is _UNREADABLE:
@@ -110,6 +116,8 @@ def _hubspot(answer: Answer, body: Any, wait: float | None, why: str) -> Verdict
 _META_THROTTLED = frozenset({4, 17, 32, 613, *range(80000, 80015)})
 _META_PASSING = frozenset({1, 2})
 _META_REAUTH = frozenset({102, 190, 463, 467})
+_META_TOO_MUCH = 1487534
+_META_GONE = (100, 33)  # "does not exist, cannot be loaded due to missing permissions"
 
 
 def _meta(_answer: Answer, body: Any, wait: float | None, why: str) -> Verdict | None:
@@ -121,8 +129,11 @@ def _meta(_answer: Answer, body: Any, wait: float | None, why: str) -> Verdict |
         return Verdict(Means.QUOTA, 60.0 if wait is None else wait, why)
     if code in _META_REAUTH:
         return Verdict(Means.REAUTH, why=why)
-    if subcode == 1487534:
-        return Verdict(Means.FATAL, why=f"too much data for one answer ({why}); choose a shorter window")
+    # Insights also say it as the passing code 1, and then no waiting helps.
+    if subcode == _META_TOO_MUCH or (code == 1 and "reduce the amount of data" in why.lower()):
+        return Verdict(Means.SPLIT, why=why)
+    if (code, subcode) == _META_GONE:
+        return Verdict(Means.SKIP, why=why)
     if code in _META_PASSING or error.get("is_transient") is True:
         return Verdict(Means.RETRY, wait, why)
     return Verdict(Means.FATAL, why=why)

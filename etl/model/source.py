@@ -146,11 +146,15 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """The answer: records to the byte, body, and headers (lower-case names)."""
+    """The answer: records to the byte, body, and headers (lower-case names).
+
+    `skipped`: what was asked for is gone or not ours to see; no records, and the walk goes on.
+    """
 
     records: Sequence[bytes]
     body: bytes
     headers: Mapping[str, str]
+    skipped: bool = False
 
 
 class Line(Protocol):
@@ -173,6 +177,7 @@ class Own:
 
     A pure function of what the line answers, which it stands beside in the source's file: jobs that are started,
     looked at and fetched, answers that are files, questions made of earlier answers. `trims` as of `Http`.
+    It is called again with shorter windows where the source says that one holds too much.
     """
 
     # Not shown: a function's address differs from process to process, and a stream is known by what it shows.
