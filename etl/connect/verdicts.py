@@ -66,7 +66,7 @@ def verdict_of(answer: Answer, dialect: str, *, now: datetime) -> Verdict:
     if answer.is_good and answer.has_records:
         return Verdict(Means.OK)
     body = _decoded(answer.body)
-    wait = seconds_until_reset(answer.headers, now=now)
+    wait = seconds_until_reset(answer.headers, body, now=now)
     why = vendor_message(body)
     special = DIALECTS.get(dialect, _no_dialect)(answer, body, wait, why)
     if special is None and answer.is_good and answer.has_records is None:
@@ -146,11 +146,14 @@ def _shopify(answer: Answer, body: Any, wait: float | None, why: str) -> Verdict
     if answer.status in {402, 423}:
         return Verdict(Means.FATAL, why=why)
     errors = body.get("errors") if isinstance(body, dict) else None
-    if isinstance(errors, list) and any(
-        isinstance(e, dict) and (e.get("extensions") or {}).get("code") == "THROTTLED" for e in errors
-    ):
+    if isinstance(errors, list) and any(_code_of(error) == "THROTTLED" for error in errors):
         return Verdict(Means.QUOTA, 2.0 if wait is None else wait, why)
     return None
+
+
+def _code_of(error: Any) -> Any:
+    extensions = error.get("extensions") if isinstance(error, dict) else None
+    return extensions.get("code") if isinstance(extensions, dict) else None
 
 
 def _klaviyo(_answer: Answer, body: Any, wait: float | None, why: str) -> Verdict | None:

@@ -28,6 +28,13 @@ def meta(code: int, subcode: int = 0, message: str = "no", **more: object) -> di
     return {"error": {"code": code, "error_subcode": subcode, "message": message, **more}}
 
 
+THROTTLED_COST = {
+    "errors": [{"extensions": {"code": "THROTTLED"}}],
+    "extensions": {
+        "cost": {"requestedQueryCost": 400, "throttleStatus": {"currentlyAvailable": 100, "restoreRate": 50.0}}
+    },
+}
+
 # dialect, status, body (None: HTML), headers, verdict, wait
 TABLE: list[tuple[str, int, object, dict[str, str], Means, float | None]] = [
     ("standard", 200, {"data": []}, {}, OK, None),
@@ -70,6 +77,7 @@ TABLE: list[tuple[str, int, object, dict[str, str], Means, float | None]] = [
     ("shopify", 402, {"errors": "frozen"}, {}, FATAL, None),
     ("shopify", 423, {"errors": "locked"}, {}, FATAL, None),
     ("shopify", 200, {"errors": [{"extensions": {"code": "THROTTLED"}}]}, {}, QUOTA, 2.0),
+    ("shopify", 200, THROTTLED_COST, {}, QUOTA, 6.0),
     ("shopify", 401, {"errors": "no"}, {}, REAUTH, None),
     ("klaviyo", 400, {"errors": [{"code": "throttled"}]}, {"retry-after": "4"}, QUOTA, 4.0),
     ("klaviyo", 403, {"errors": [{"code": "authentication_failed"}]}, {}, REAUTH, None),
