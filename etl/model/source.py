@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from etl.errors import DeclarationError
@@ -93,7 +94,13 @@ class Paging:
 
     style: none | cursor (the token at `next_at` in the body goes into `param`) | link (RFC 8288 header)
     | next_url (the address at `next_at`) | keyset (start anew above the last `key` when `cap` results were walked)
-    | offset | page
+    | offset | page (the number of records walked, or of the next page, goes into `param`, `size` to a page)
+    | starting_after (the last record's `key` goes into `param` while `more_at` is true)
+    | token_header (the response's `header` goes into `param`, until it is `end`; no `end`: until it is missing)
+
+    `total_at` is where the body says how many records there are in all: then a page that is missing is seen. A page
+    shorter than `size` is not taken for the last one (servers cut pages down) unless the total says so, or
+    `is_short_last`: the vendor promises it.
     """
 
     style: str = "none"
@@ -103,6 +110,32 @@ class Paging:
     size: int = 0
     key: str = ""
     cap: int = 0
+    more_at: str = ""
+    header: str = ""
+    end: str = ""
+    total_at: str = ""
+    is_short_last: bool = False
+
+    NEEDS = MappingProxyType(
+        {
+            "none": (),
+            "cursor": ("next_at", "param"),
+            "link": (),
+            "next_url": ("next_at",),
+            "keyset": ("next_at", "param", "key", "cap", "size"),
+            "offset": ("param",),
+            "page": ("param",),
+            "starting_after": ("param", "key", "more_at"),
+            "token_header": ("param", "header"),
+        }
+    )
+
+    def __post_init__(self) -> None:
+        if self.style not in self.NEEDS:
+            raise DeclarationError(f"paging {self.style!r}; expected one of {tuple(self.NEEDS)}")
+        missing = [name for name in self.NEEDS[self.style] if not getattr(self, name)]
+        if missing:
+            raise DeclarationError(f"paging by {self.style} needs {', '.join(missing)}")
 
 
 @dataclass(frozen=True, slots=True)
