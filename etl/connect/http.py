@@ -1,4 +1,4 @@
-"""One client per source account: connections kept, requests spaced, trouble that passes tried again, bodies bounded."""
+"""A client of one source: let in, spaced with all of its account, passing trouble tried again, bodies bounded."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import logging
 import random
 import ssl
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,8 +17,9 @@ from urllib.parse import urljoin, urlsplit
 import httpx
 import tenacity
 
+from etl.connect.accounts import ACCOUNTS, Account
 from etl.connect.auth import Credentials
-from etl.connect.body import records_in
+from etl.connect.body import DEEPEST, is_too_deep, records_in
 from etl.connect.page import Connection
 from etl.connect.paging import Request
 from etl.connect.verdicts import Answer, Means, Verdict, masked, verdict_of
@@ -30,6 +30,8 @@ TRIES = 6
 #: Longer than this, and the slot is given back: QuotaExhausted(until).
 LONGEST_WAIT_SECONDS = 300.0
 REDIRECTS = 5
+#: Above this many bytes, an answer that unpacks to so many times its size is no answer but an attack.
+PACKED_BYTES, PACKED_RATIO = 1_000_000, 200
 _REDIRECTED = frozenset({301, 302, 303, 307, 308})
 TIMEOUT = httpx.Timeout(connect=10.0, read=120.0, write=30.0, pool=30.0)
 
@@ -39,13 +41,16 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Rhythm:
-    """Time as the client knows it; tests give their own."""
+    """Time as the clients of an account know it; tests give their own."""
 
     now: Callable[[], datetime] = utc_now
     sleep: Callable[[float], None] = time.sleep
     jitter: Callable[[], float] = random.random
+
+
+WALL = Rhythm()
 
 
 class _PassingError(Exception):
@@ -78,6 +83,7 @@ class HttpClient:
         client: httpx.Client,
         connection: Connection,
         credentials: Credentials,
+        account: Account,
         limits: Limits,
         dialect: str,
         where: str,
@@ -90,7 +96,7 @@ class HttpClient:
         self._dialect = dialect
         self._where = where
         self._rhythm = rhythm
-        self._asked: deque[float] = deque()
+        self._account = account
 
     def ask(self, request: Request, records_path: str | None) -> tuple[list[bytes], bytes, dict[str, str]]:
         """The records of the answer, its body and its headers (lower-case names). No path: any good answer will do.
@@ -147,8 +153,13 @@ class HttpClient:
     ) -> tuple[Verdict, int, tuple[list[bytes], bytes, dict[str, str]]]:
         """One exchange and what it means."""
         self._renew()
-        self._keep_rhythm()
-        status, headers, body = self._patiently(lambda: self._send(request))
+        with self._account.place(self._rhythm.now, self._rhythm.sleep):
+            status, headers, body = self._patiently(lambda: self._send(request))
+        if is_too_deep(body):
+            raise SourceError(
+                f"{self._where}: an answer of {self._host(request.url)} is nested more than {DEEPEST} levels deep; "
+                "nothing was written; look at the source"
+            )
         records = records_in(body, records_path) if records_path is not None and 200 <= status < 300 else None
         answer = Answer(status, headers, body, None if records_path is None else records is not None)
         verdict = verdict_of(answer, self._dialect, now=self._rhythm.now())
@@ -267,6 +278,12 @@ class HttpClient:
                     f"{self._where}: an answer of {self._host(str(response.url))} is larger than "
                     f"{self._limits.max_bytes} bytes unpacked; ask for smaller pages, or raise limits.max_bytes"
                 )
+            came = response.num_bytes_downloaded  # 0 where nothing was on a line
+            if came and size > PACKED_BYTES and size > PACKED_RATIO * came:
+                raise SourceError(
+                    f"{self._where}: an answer of {self._host(str(response.url))} unpacks to more than {PACKED_RATIO} "
+                    "times its size; nothing was written; look at the source"
+                )
             parts.append(part)
         return b"".join(parts)
 
@@ -277,17 +294,6 @@ class HttpClient:
                 f"{self._where}: {self._host(self._connection.base_url)} sends us on to {self._host(url)}; "
                 "only its own host is asked; if it moved, change base_url"
             )
-
-    def _keep_rhythm(self) -> None:
-        """At most `requests` in any `seconds`."""
-        now = self._rhythm.now().timestamp()
-        while self._asked and self._asked[0] <= now - self._limits.seconds:
-            self._asked.popleft()
-        if len(self._asked) >= self._limits.requests:
-            self._rhythm.sleep(max(0.0, self._asked[0] + self._limits.seconds - now))
-            self._asked.popleft()
-            now = self._rhythm.now().timestamp()
-        self._asked.append(now)
 
     def _plain(self, text: str) -> str:
         return masked(" ".join(text.split()), *self._credentials.words)[:200]
@@ -320,7 +326,9 @@ def open_client(
     transport: httpx.BaseTransport | None = None,
     rhythm: Rhythm | None = None,
 ) -> Iterator[HttpClient]:
-    """A client for one source; `transport` is the seam where tests answer instead of a server.
+    """A client for one source; `where` is `source.stream`. Clients of one account share its limits and connections.
+
+    `transport` is the seam where tests answer instead of a server.
 
     Raises: SourceRefused when the address is none, or a secret is needed and missing.
     """
@@ -329,27 +337,29 @@ def open_client(
             f"{where}: base_url must start with http:// or https://; set it in [sources] of the settings"
         )
     credentials = Credentials(auth, connection, where)
+    rhythm = rhythm or WALL
+    account = ACCOUNTS.of(rhythm, limits, where.partition(".")[0], connection.account, connection.base_url)
     sent = {"Accept": "application/json", "User-Agent": "customer-360-lakehouse", **(headers or {})}
     with httpx.Client(
         headers=sent,
-        transport=_Sealed(
-            transport
-            or httpx.HTTPTransport(
-                verify=_trusted(),
-                trust_env=False,
-                limits=httpx.Limits(max_connections=limits.concurrency, max_keepalive_connections=limits.concurrency),
-            ),
-            credentials,
-        ),
+        transport=_Sealed(transport or account.transport(lambda: _connections(limits)), credentials),
         timeout=TIMEOUT,
         follow_redirects=False,
         trust_env=False,
     ) as client:
-        yield HttpClient(client, connection, credentials, limits, dialect, where, rhythm or Rhythm())
+        yield HttpClient(client, connection, credentials, account, limits, dialect, where, rhythm)
+
+
+def _connections(limits: Limits) -> httpx.BaseTransport:
+    kept = httpx.Limits(max_connections=None, max_keepalive_connections=limits.concurrency)
+    return httpx.HTTPTransport(verify=_trusted(), trust_env=False, limits=kept)
 
 
 class _Sealed(httpx.BaseTransport):
-    """Adds a secret that goes into the address below the client, whose log and errors name addresses."""
+    """Adds a secret that goes into the address below the client, whose log and errors name addresses.
+
+    The connections are the account's, and stay when the client goes.
+    """
 
     def __init__(self, inner: httpx.BaseTransport, credentials: Credentials) -> None:
         self._inner = inner
@@ -366,9 +376,6 @@ class _Sealed(httpx.BaseTransport):
                 extensions=request.extensions,
             )
         return self._inner.handle_request(request)
-
-    def close(self) -> None:
-        self._inner.close()
 
 
 class _Masks(logging.Filter):

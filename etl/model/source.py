@@ -281,7 +281,9 @@ class Auth:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one account allows: at most `requests` per `seconds`, `concurrency` at once; bytes per response."""
+    """What one account allows all clients of this process together: at most `requests` per `seconds`, `concurrency` at
+    once. `max_bytes` bounds a response, unpacked.
+    """
 
     requests: int = 100
     seconds: float = 10.0
