@@ -18,6 +18,7 @@ import httpx
 import tenacity
 
 from etl.connect.accounts import ACCOUNTS, Account
+from etl.connect.addresses import Connections, Guard
 from etl.connect.auth import Credentials
 from etl.connect.body import DEEPEST, is_too_deep, records_in
 from etl.connect.page import Connection
@@ -328,7 +329,8 @@ def open_client(
 ) -> Iterator[HttpClient]:
     """A client for one source; `where` is `source.stream`. Clients of one account share its limits and connections.
 
-    `transport` is the seam where tests answer instead of a server.
+    `transport` is the seam where tests answer instead of a server. Asking raises SourceRefused where the address is a
+    private one and the connection does not allow it.
 
     Raises: SourceRefused when the address is none, or a secret is needed and missing.
     """
@@ -338,11 +340,12 @@ def open_client(
         )
     credentials = Credentials(auth, connection, where)
     rhythm = rhythm or WALL
-    account = ACCOUNTS.of(rhythm, limits, where.partition(".")[0], connection.account, connection.base_url)
+    source, allowed = where.partition(".")[0], connection.allow_private
+    account = ACCOUNTS.of(rhythm, limits, source, connection.account, connection.base_url, allowed)
     sent = {"Accept": "application/json", "User-Agent": "customer-360-lakehouse", **(headers or {})}
     with httpx.Client(
         headers=sent,
-        transport=_Sealed(transport or account.transport(lambda: _connections(limits)), credentials),
+        transport=_Sealed(transport or account.transport(lambda: _connections(source, limits, allowed)), credentials),
         timeout=TIMEOUT,
         follow_redirects=False,
         trust_env=False,
@@ -350,9 +353,9 @@ def open_client(
         yield HttpClient(client, connection, credentials, account, limits, dialect, where, rhythm)
 
 
-def _connections(limits: Limits) -> httpx.BaseTransport:
+def _connections(source: str, limits: Limits, allow_private: bool) -> httpx.BaseTransport:
     kept = httpx.Limits(max_connections=None, max_keepalive_connections=limits.concurrency)
-    return httpx.HTTPTransport(verify=_trusted(), trust_env=False, limits=kept)
+    return Connections(_trusted(), kept, None if allow_private else Guard(source))
 
 
 class _Sealed(httpx.BaseTransport):

@@ -47,7 +47,7 @@ def client(
     answer: httpx.BaseTransport | None = None, **limits: float,
 ) -> AbstractContextManager[HttpClient]:  # fmt: skip
     return open_client(
-        Connection(base, "secret", account), auth=Auth(scheme="bearer"), limits=Limits(**limits),  # type: ignore[arg-type]
+        Connection(base, "secret", account, allow_private=True), auth=Auth(scheme="bearer"), limits=Limits(**limits),  # type: ignore[arg-type]
         dialect="standard", where=where, transport=answer, rhythm=rhythm,
     )  # fmt: skip
 
