@@ -27,16 +27,20 @@ _KNOWN: dict[str, tuple[str, ...]] = {
     "airflow": ("port", "database"),
     "sources": (),
 }
-_SOURCE_KEYS = ("base_url", "secret", "account")
+_SOURCE_KEYS = ("base_url", "secret", "account", "allow_private")
 
 
 @dataclass(frozen=True, slots=True)
 class SourceSettings:
-    """How to reach one source here; empty strings fall back to its declaration."""
+    """How to reach one source here; empty strings fall back to its declaration.
+
+    `allow_private`: its HTTP address may be one of this machine or a private network.
+    """
 
     base_url: str = ""
     secret: str = field(default="", repr=False)
     account: str = ""
+    allow_private: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +118,7 @@ def load_settings(environ: Mapping[str, str] | None = None, *, cwd: Path | None 
             base_url=_text(values.get("base_url", ""), f"sources.{source}.base_url", config),
             secret=environ.get(f"C360_SECRET_{source.upper()}", ""),
             account=_text(values.get("account", ""), f"sources.{source}.account", config),
+            allow_private=_yes_or_no(values.get("allow_private", False), f"sources.{source}.allow_private", config),
         )
         for source, values in table.get("sources", {}).items()
     }
@@ -190,6 +195,12 @@ def _guess(word: str, known: Any) -> str:
 def _text(value: Any, key: str, config: Path) -> str:
     if not isinstance(value, str):
         raise SettingsError(f"{config.name}: {key} is {value!r}; expected text in quotes")
+    return value
+
+
+def _yes_or_no(value: Any, key: str, config: Path) -> bool:
+    if not isinstance(value, bool):
+        raise SettingsError(f"{config.name}: {key} is {value!r}; expected true or false, without quotes")
     return value
 
 

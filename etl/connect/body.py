@@ -7,6 +7,37 @@ from typing import Any
 
 import msgspec
 
+#: Deeper than any vendor nests, and far from where a reader's stack ends.
+DEEPEST = 64
+
+_STRUCTURE = b'"[]{}'
+_REST = bytes(set(range(256)) - set(_STRUCTURE))
+_ONE_KIND = bytes.maketrans(b"{}", b"[]")
+
+
+def is_too_deep(body: bytes) -> bool:
+    """True when a JSON body nests lists and objects deeper than `DEEPEST`; never for one that is not JSON.
+
+    Told without parsing: escapes, all but quotes and brackets, and strings are taken out, then the innermost pairs,
+    one level at a time.
+    """
+    if body.lstrip(b" \t\r\n\xef\xbb\xbf")[:1] not in {b"[", b"{"} or body.count(b"[") + body.count(b"{") <= DEEPEST:
+        return False
+    if b"\\" in body:
+        body = body.replace(b"\\\\", b"").replace(b'\\"', b"")
+    # Strings without brackets leave two quotes side by side; what is between the quotes that remain is string.
+    structure = body.translate(None, _REST).replace(b'""', b"")
+    brackets = b"".join(structure.split(b'"')[::2]).translate(_ONE_KIND)
+    if brackets.startswith(b"[" * (DEEPEST + 1)):
+        return True
+    for _ in range(DEEPEST):
+        left = brackets.replace(b"[]", b"")
+        if len(left) == len(brackets):
+            break
+        brackets = left
+    # What opens and never closes was cut off; it counts as deep as it opened.
+    return brackets.count(b"[]") > 0 or brackets.count(b"[") > DEEPEST
+
 
 def records_in(body: bytes, path: str) -> list[bytes] | None:
     """The elements of the list at `path` (dotted; empty: the body is the list), never re-written.

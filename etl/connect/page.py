@@ -11,11 +11,15 @@ import polars as pl
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """How one source is reached here: an address, a folder or a database URL, and the secret, never shown."""
+    """How one source is reached here: an address, a folder or a database URL, and the secret, never shown.
+
+    `allow_private`: its HTTP address may be one of this machine or a private network.
+    """
 
     base_url: str
     secret: str = field(default="", repr=False)
     account: str = "default"
+    allow_private: bool = False
 
 
 @dataclass(frozen=True, slots=True)

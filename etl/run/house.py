@@ -29,6 +29,7 @@ class House:
             base_url=here.base_url or source.base_url,
             secret=here.secret,
             account=here.account or source.account,
+            allow_private=here.allow_private,
         )
 
 

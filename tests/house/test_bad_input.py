@@ -20,6 +20,7 @@ first_day = 2026-01-01
 last_day = 2026-01-02
 [sources.hubspot]
 base_url = "http://127.0.0.1:9/hubspot"
+allow_private = true
 """
 
 

@@ -41,7 +41,7 @@ class Landing:
     def run(self, window: Window | str, **options: Any) -> Report:
         self.runs += 1
         window = Window.parse(window) if isinstance(window, str) else window
-        connection = Connection(self.base_url, "token")
+        connection = Connection(self.base_url, "token", allow_private=True)
         return ingest(
             self.lake, self.source, self.stream, connection, window, run_id=f"run-{self.runs}", now=NOW, **options
         )

@@ -201,7 +201,10 @@ def test_days_in_another_order_end_in_the_same_tables(ran: Ran, tmp_path: Path) 
 def test_a_dead_source_stops_what_depends_on_it_and_nothing_else(tmp_path: Path) -> None:
     settings = settings_at(tmp_path)
     with company_at(settings) as house:
-        unreachable = {**house.reached, "klaviyo": type(house.reached["klaviyo"])(base_url="http://127.0.0.1:9")}
+        unreachable = {
+            **house.reached,
+            "klaviyo": type(house.reached["klaviyo"])(base_url="http://127.0.0.1:9", allow_private=True),
+        }
         broken = type(house)(settings, house.catalog, house.lake, unreachable)
         outcomes = pipeline.run(broken, HISTORY[:1], run_id="test")
 
