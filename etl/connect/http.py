@@ -202,7 +202,10 @@ class HttpClient:
         self._asked.append(now)
 
     def _plain(self, text: str) -> str:
-        return masked(" ".join(text.split()), self._connection.secret)[:200]
+        text = masked(" ".join(text.split()), self._connection.secret)
+        for word in self._connection.secret.split():
+            text = text.replace(word, "***") if len(word) > 5 else text
+        return text[:200]
 
     def _host(self, url: str) -> str:
         return urlsplit(url).netloc.rpartition("@")[2] or "(no host)"
@@ -263,5 +266,11 @@ def _authorisation(auth: Auth, connection: Connection, where: str) -> dict[str, 
         raise SourceRefused(f"{where}: the secret holds characters no header can carry; copy it again")
     if auth.scheme == "basic":
         return {auth.header: "Basic " + base64.b64encode(connection.secret.encode()).decode()}
+    first, *others = connection.secret.split() if auth.also else [connection.secret]
+    if len(others) != len(auth.also):
+        raise SourceRefused(
+            f"{where}: the secret must be {len(auth.also) + 1} words with a blank between them: the token, then what "
+            f"goes into {', '.join(auth.also)}"
+        )
     prefix = "Bearer " if auth.scheme == "bearer" else auth.prefix
-    return {auth.header: prefix + connection.secret}
+    return {auth.header: prefix + first, **dict(zip(auth.also, others, strict=True))}

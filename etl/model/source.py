@@ -208,11 +208,14 @@ class Auth:
     """How requests are authorised. `secret` names the secret, never holds it: it comes from the Airflow
     connection or the environment (`C360_SECRET_<SOURCE>`).
     scheme: none | bearer | header (`header`: `prefix` + secret) | basic
+    `also` names headers for further secrets, as an application's own token: the secret is then words with a blank
+    between them, the first for `header`, the others for these, in their order.
     """
 
     scheme: str = "none"
     header: str = "Authorization"
     prefix: str = ""
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

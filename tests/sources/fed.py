@@ -7,12 +7,13 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
+import httpx
 import polars as pl
 
 from etl.bronze.envelope import Batch, enveloped
 from etl.model import Source, Stream, Table, Window
 from etl.silver.standardise import picked
-from tests.sources.judges import WINDOW
+from tests.sources.judges import WINDOW, Answer
 
 
 def landed(source: Source, stream: Stream, records: list[Any], window: Window = WINDOW) -> pl.DataFrame:
@@ -40,3 +41,13 @@ def fed(
     bronze = landed(source, stream, records, window).lazy()
     rows = picked(bronze, source=source, stream=stream, feed=feed, table=table).collect()
     return rows.select("_fate", *feed.fields).to_dicts()
+
+
+def in_turn(*answers: Answer) -> Answer:
+    """Answers one after the other; the last one stays."""
+    left = list(answers)
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        return (left.pop(0) if len(left) > 1 else left[0])(request)
+
+    return answer

@@ -15,7 +15,7 @@ import pytest
 from etl.errors import QuotaExhausted, SourceError, SourceRefused
 from etl.model import Own, Stream, Window
 from etl.sources import salesforce
-from tests.sources.fed import fed, landed
+from tests.sources.fed import fed, in_turn, landed
 from tests.sources.judges import WINDOW, Answer, talk
 
 ORG = "https://nordlicht.my.salesforce.com"
@@ -184,12 +184,7 @@ def test_a_missing_permission_is_told_in_the_vendors_words(code: str) -> None:
 
 
 def test_a_busy_server_is_asked_again() -> None:
-    answers = [refusing(503, "SERVER_UNAVAILABLE"), org([record(1)])]
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        return (answers.pop(0) if len(answers) > 1 else answers[0])(request)
-
-    assert 1 == len(contacts(answer).records)
+    assert 1 == len(contacts(in_turn(refusing(503, "SERVER_UNAVAILABLE"), org([record(1)]))).records)
 
 
 def test_a_contact_is_a_person() -> None:
