@@ -122,7 +122,7 @@ def _meta(_answer: Answer, body: Any, wait: float | None, why: str) -> Verdict |
         return Verdict(Means.QUOTA, 60.0 if wait is None else wait, why)
     if code in _META_REAUTH:
         return Verdict(Means.REAUTH, why=why)
-    if subcode == 1487534:
+    if subcode == 1487534 or (code == 1 and "reduce the amount of data" in why):
         return Verdict(Means.FATAL, why=f"too much data for one answer ({why}); choose a shorter window")
     if code in _META_PASSING or error.get("is_transient") is True:
         return Verdict(Means.RETRY, wait, why)
