@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
-import base64
 import functools
+import logging
 import random
 import ssl
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from urllib.parse import urlsplit
+from typing import Any
+from urllib.parse import urljoin, urlsplit
 
 import httpx
 import tenacity
 
+from etl.connect.auth import Credentials
 from etl.connect.body import records_in
 from etl.connect.page import Connection
 from etl.connect.paging import Request
 from etl.connect.verdicts import Answer, Means, Verdict, masked, verdict_of
-from etl.errors import QuotaExhausted, SourceError, SourceRefused, SourceUnreachable
+from etl.errors import DeclarationError, QuotaExhausted, SourceError, SourceRefused, SourceUnreachable
 from etl.model import Auth, Limits
 
 TRIES = 6
 #: Longer than this, and the slot is given back: QuotaExhausted(until).
 LONGEST_WAIT_SECONDS = 300.0
 REDIRECTS = 5
+_REDIRECTED = frozenset({301, 302, 303, 307, 308})
 TIMEOUT = httpx.Timeout(connect=10.0, read=120.0, write=30.0, pool=30.0)
 
 
@@ -55,14 +58,34 @@ class _PassingError(Exception):
         self.is_quota = is_quota
 
 
+class TooMuchError(SourceError):
+    """The answer would be too large: whoever knows the window asks for a shorter one, or this is the last word."""
+
+
+class GoneError(SourceRefused):
+    """What was asked for is gone or not ours to see; `told` is the answer. A protocol of its own walks on."""
+
+    def __init__(self, message: str, told: tuple[bytes, dict[str, str]]) -> None:
+        super().__init__(message)
+        self.told = told
+
+
 class HttpClient:
     """Asks one source; `where` names it in messages. Make it with `open_client`."""
 
     def __init__(
-        self, client: httpx.Client, connection: Connection, limits: Limits, dialect: str, where: str, rhythm: Rhythm
+        self,
+        client: httpx.Client,
+        connection: Connection,
+        credentials: Credentials,
+        limits: Limits,
+        dialect: str,
+        where: str,
+        rhythm: Rhythm,
     ) -> None:
         self._client = client
         self._connection = connection
+        self._credentials = credentials
         self._limits = limits
         self._dialect = dialect
         self._where = where
@@ -72,7 +95,7 @@ class HttpClient:
     def ask(self, request: Request, records_path: str | None) -> tuple[list[bytes], bytes, dict[str, str]]:
         """The records of the answer, its body and its headers (lower-case names). No path: any good answer will do.
 
-        Raises: SourceUnreachable, SourceRefused, QuotaExhausted (long waits), SourceError.
+        Raises: SourceUnreachable, SourceRefused, QuotaExhausted (long waits), TooMuchError, GoneError, SourceError.
         """
         retrying = tenacity.Retrying(
             stop=tenacity.stop_after_attempt(TRIES),
@@ -105,19 +128,62 @@ class HttpClient:
         self._rhythm.sleep(seconds)
 
     def _ask_once(self, request: Request, records_path: str | None) -> tuple[list[bytes], bytes, dict[str, str]]:
+        verdict, status, told = self._judged(request, records_path)
+        if verdict.means is Means.REAUTH and self._credentials.forget():
+            # Tokens are withdrawn before their time; a second no to a new one is meant.
+            verdict, status, told = self._judged(request, records_path)
+        if verdict.means is Means.OK:
+            return told
+        if verdict.means is Means.SKIP:
+            raise GoneError(
+                f"{self._where}: {self._host(request.url)} has no {urlsplit(request.url).path} for us (HTTP {status}: "
+                f"{self._plain(verdict.why) or 'no reason given'}); check account and the rights of the secret",
+                told[1:],
+            )
+        raise self._trouble(verdict, status, request)
+
+    def _judged(
+        self, request: Request, records_path: str | None
+    ) -> tuple[Verdict, int, tuple[list[bytes], bytes, dict[str, str]]]:
+        """One exchange and what it means."""
+        self._renew()
         self._keep_rhythm()
+        status, headers, body = self._patiently(lambda: self._send(request))
+        records = records_in(body, records_path) if records_path is not None and 200 <= status < 300 else None
+        answer = Answer(status, headers, body, None if records_path is None else records is not None)
+        verdict = verdict_of(answer, self._dialect, now=self._rhythm.now())
+        return verdict, status, (records or [], body, headers)
+
+    def _patiently(self, send: Callable[[], tuple[int, dict[str, str], bytes]]) -> tuple[int, dict[str, str], bytes]:
+        """An exchange whose trouble on the way may pass."""
         try:
-            status, headers, body = self._send(request)
+            return send()
         except httpx.TimeoutException:
             raise _PassingError("it took too long", None, is_unreachable=True) from None
         except httpx.TransportError as error:
             raise _PassingError(self._plain(str(error)) or type(error).__name__, None, is_unreachable=True) from None
-        records = records_in(body, records_path) if records_path is not None and 200 <= status < 300 else None
-        answer = Answer(status, headers, body, None if records_path is None else records is not None)
-        verdict = verdict_of(answer, self._dialect, now=self._rhythm.now())
-        if verdict.means is Means.OK:
-            return records or [], body, headers
-        raise self._trouble(verdict, status, request)
+
+    def _renew(self) -> None:
+        """An access token that is good for this request, where the source wants one."""
+        now = self._rhythm.now()
+        if not self._credentials.must_renew(now):
+            return
+        url = self._credentials.token_url
+        if urlsplit(url).scheme not in {"http", "https"}:
+            raise SourceRefused(f"{self._where}: no address to ask for access tokens; set token_url")
+        grant = self._credentials.grant(now)
+        status, headers, body = self._patiently(lambda: self._exchange("POST", url, form=grant))
+        verdict = verdict_of(Answer(status, headers, body, None), "standard", now=now)
+        if status < 300 and verdict.means is Means.OK:
+            self._credentials.renewed(body, now)
+            return
+        if verdict.means in {Means.RETRY, Means.QUOTA}:
+            raise self._trouble(verdict, status, Request("POST", url))
+        raise SourceRefused(
+            f"{self._where}: {self._host(url)} gives no access token (HTTP {status}: "
+            f"{self._plain(verdict.why) or 'no reason given'}); authorise again and set the new secret in "
+            "C360_SECRET_<SOURCE> or the Airflow connection"
+        )
 
     def _trouble(self, verdict: Verdict, status: int, request: Request) -> Exception:
         why = self._plain(verdict.why) or "no reason given"
@@ -126,6 +192,11 @@ class HttpClient:
             return SourceRefused(
                 f"{self._where}: {host} does not take the secret (HTTP {status}: {why}); "
                 "set a valid one in C360_SECRET_<SOURCE> or the Airflow connection"
+            )
+        if verdict.means is Means.SPLIT:
+            return TooMuchError(
+                f"{self._where}: {host} has too much data for one answer even in the shortest window (HTTP {status}: "
+                f"{why}); nothing was written; ask for fewer fields or a narrower account"
             )
         if verdict.means is Means.FATAL:
             kind = SourceRefused if status in {402, 403, 404, 423} else SourceError
@@ -149,24 +220,41 @@ class HttpClient:
     def _send(self, request: Request) -> tuple[int, dict[str, str], bytes]:
         """One exchange, redirects within the host followed."""
         url, method, params, json, form = request.url, request.method, request.params, request.json, request.form
+        if self._credentials.form:
+            if method != "POST" or json is not None:
+                raise DeclarationError(f"{self._where}: the secret goes into a form, so the request must POST one")
+            form = {**(form or {}), **self._credentials.form}
+        sent = {**request.headers, **self._credentials.headers}
         for _ in range(REDIRECTS + 1):
             self._same_origin(url)
-            with self._client.stream(
-                method,
-                url,
-                params=dict(params) if params else None,
-                json=json,
-                data=dict(form) if form is not None else None,
-                headers=dict(request.headers),
-            ) as response:
-                headers = {name.lower(): value for name, value in response.headers.items()}
-                if response.is_redirect:
-                    url, params = str(response.url.join(headers.get("location", ""))), None
-                    if response.status_code == 303:
-                        method, json, form = "GET", None, None
-                    continue
-                return response.status_code, headers, self._body(response)
+            status, headers, body = self._exchange(method, url, params=params, json=json, form=form, headers=sent)
+            if status not in _REDIRECTED or "location" not in headers:
+                return status, headers, body
+            url, params = urljoin(url, headers["location"]), None
+            if status == 303:
+                method, json, form = "GET", None, None
         raise SourceError(f"{self._where}: {self._host(request.url)} redirects in circles; check base_url")
+
+    def _exchange(
+        self,
+        method: str,
+        url: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        json: Any = None,
+        form: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> tuple[int, dict[str, str], bytes]:
+        with self._client.stream(
+            method,
+            url,
+            params=dict(params) if params else None,
+            json=json,
+            data=dict(form) if form is not None else None,
+            headers=dict(headers or {}),
+        ) as response:
+            known = {name.lower(): value for name, value in response.headers.items()}
+            return response.status_code, known, self._body(response)
 
     def _body(self, response: httpx.Response) -> bytes:
         """The body, counted as it unpacks, so that a small answer cannot become a huge one unseen."""
@@ -202,10 +290,7 @@ class HttpClient:
         self._asked.append(now)
 
     def _plain(self, text: str) -> str:
-        text = masked(" ".join(text.split()), self._connection.secret)
-        for word in self._connection.secret.split():
-            text = text.replace(word, "***") if len(word) > 5 else text
-        return text[:200]
+        return masked(" ".join(text.split()), *self._credentials.words)[:200]
 
     def _host(self, url: str) -> str:
         return urlsplit(url).netloc.rpartition("@")[2] or "(no host)"
@@ -243,34 +328,56 @@ def open_client(
         raise SourceRefused(
             f"{where}: base_url must start with http:// or https://; set it in [sources] of the settings"
         )
+    credentials = Credentials(auth, connection, where)
     sent = {"Accept": "application/json", "User-Agent": "customer-360-lakehouse", **(headers or {})}
-    sent.update(_authorisation(auth, connection, where))
     with httpx.Client(
         headers=sent,
+        transport=_Sealed(
+            transport
+            or httpx.HTTPTransport(
+                verify=_trusted(),
+                trust_env=False,
+                limits=httpx.Limits(max_connections=limits.concurrency, max_keepalive_connections=limits.concurrency),
+            ),
+            credentials,
+        ),
         timeout=TIMEOUT,
-        transport=transport,
         follow_redirects=False,
         trust_env=False,
-        verify=_trusted(),
-        limits=httpx.Limits(max_connections=limits.concurrency, max_keepalive_connections=limits.concurrency),
     ) as client:
-        yield HttpClient(client, connection, limits, dialect, where, rhythm or Rhythm())
+        yield HttpClient(client, connection, credentials, limits, dialect, where, rhythm or Rhythm())
 
 
-def _authorisation(auth: Auth, connection: Connection, where: str) -> dict[str, str]:
-    if auth.scheme == "none":
-        return {}
-    if not connection.secret:
-        raise SourceRefused(f"{where}: no secret; set C360_SECRET_<SOURCE> or the password of its Airflow connection")
-    if not connection.secret.isprintable() or not connection.secret.isascii():
-        raise SourceRefused(f"{where}: the secret holds characters no header can carry; copy it again")
-    if auth.scheme == "basic":
-        return {auth.header: "Basic " + base64.b64encode(connection.secret.encode()).decode()}
-    first, *others = connection.secret.split() if auth.also else [connection.secret]
-    if len(others) != len(auth.also):
-        raise SourceRefused(
-            f"{where}: the secret must be {len(auth.also) + 1} words with a blank between them: the token, then what "
-            f"goes into {', '.join(auth.also)}"
-        )
-    prefix = "Bearer " if auth.scheme == "bearer" else auth.prefix
-    return {auth.header: prefix + first, **dict(zip(auth.also, others, strict=True))}
+class _Sealed(httpx.BaseTransport):
+    """Adds a secret that goes into the address below the client, whose log and errors name addresses."""
+
+    def __init__(self, inner: httpx.BaseTransport, credentials: Credentials) -> None:
+        self._inner = inner
+        self._credentials = credentials
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        query = self._credentials.query
+        if query:
+            request = httpx.Request(
+                request.method,
+                request.url.copy_merge_params(query),
+                headers=request.headers,
+                stream=request.stream,
+                extensions=request.extensions,
+            )
+        return self._inner.handle_request(request)
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+class _Masks(logging.Filter):
+    """Addresses in httpx's own log lose what looks like a secret; vendors put tokens into their next links."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if isinstance(record.args, tuple):
+            record.args = tuple(masked(str(arg)) if isinstance(arg, httpx.URL) else arg for arg in record.args)
+        return True
+
+
+logging.getLogger("httpx").addFilter(_Masks())

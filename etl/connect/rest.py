@@ -1,20 +1,24 @@
-"""An HTTP stream read page by page for one window."""
+"""An HTTP stream read page by page for one window, or for its halves where the source says it holds too much."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Mapping
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from hashlib import blake2b
 from typing import Any
 
 import httpx
 
-from etl.connect.http import HttpClient, Rhythm, open_client
+from etl.connect.http import GoneError, HttpClient, Rhythm, TooMuchError, open_client
 from etl.connect.page import Connection, Page
-from etl.connect.paging import Request, Walk, next_request
-from etl.model import Ask, Http, Own, Source, Stream, Told, Window
+from etl.connect.paging import LOWEST, Request, Walk, next_request
+from etl.model import Ask, Http, Kind, Own, Source, Stream, Told, Window
 
+DAY, HOUR = timedelta(days=1), timedelta(hours=1)
+_MARK = 16  # bytes that stand for a record
 _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 
 
@@ -33,12 +37,6 @@ def read_http(
     Raises: SourceUnreachable, SourceRefused, QuotaExhausted, SourceError.
     """
     where = f"{source.name}.{stream.name}"
-    known = placeholders(window, connection.account)
-
-    def first(above: str) -> Request:
-        return first_request(request, connection.base_url, {**known, "above": above})
-
-    walk = Walk(restart=first, where=where)
     with open_client(
         connection,
         auth=source.auth,
@@ -49,30 +47,58 @@ def read_http(
         transport=transport,
         rhythm=rhythm,
     ) as client:
-        asked: Request | None = first(walk.above)
-        number = 0
-        while asked is not None:
-            records, body, headers = client.ask(asked, request.records)
-            number += 1
+
+        def first(part: Window, above: str = LOWEST) -> Request:
+            known = {**placeholders(part, connection.account), "above": above}
+            return first_request(request, connection.base_url, known)
+
+        def pages(part: Window) -> Iterator[Sequence[bytes]]:
+            walk = Walk(restart=lambda above: first(part, above), where=where)
+            asked: Request | None = first(part)
+            while asked is not None:
+                records, body, headers = client.ask(asked, request.records)
+                yield records
+                asked = next_request(request.paging, asked, body, headers, records, walk)
+
+        def divided(part: Window) -> tuple[Window, Window] | None:
+            """Halves that are asked for otherwise than the whole; where they are not, halving brings all twice."""
+            found = None if request.newest_first else halves(part, stream.kind)
+            return found if found and first(part) not in [first(half) for half in found] else None
+
+        for number, records in enumerate(joined(pages, window, divided, overlaps=request.trims), start=1):
             yield Page(number, records)
-            asked = next_request(request.paging, asked, body, headers, records, walk)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Line:
-    """The line a protocol of its own asks through."""
+    """The line a protocol of its own asks through; counts what was answered, and what was skipped and not yet told."""
 
     client: HttpClient
     base_url: str
     account: str
+    answered: int = 0
+    skipped: int = 0
+    gone: GoneError | None = None
 
     def ask(self, question: Ask) -> Told:
         url = question.path if "://" in question.path else self.base_url.rstrip("/") + question.path
         request = Request(question.method, url, question.params, question.json, question.form, question.headers)
-        return Told(*self.client.ask(request, question.records))
+        try:
+            told = Told(*self.client.ask(request, question.records))
+        except GoneError as gone:
+            self.gone = gone
+            self.skipped += 1
+            return Told([], *gone.told, skipped=True)
+        self.answered += 1
+        return told
 
     def wait(self, seconds: float) -> None:
         self.client.wait(seconds)
+
+    def told_skips(self) -> dict[str, str]:
+        """How many were skipped since last asked, as a page's `meta` says it."""
+        skipped, self.skipped = self.skipped, 0
+        return {"skipped": str(skipped)} if skipped else {}
 
 
 def read_own(
@@ -85,7 +111,10 @@ def read_own(
     transport: httpx.BaseTransport | None = None,
     rhythm: Rhythm | None = None,
 ) -> Generator[Page, None, None]:
-    """The pages a source's own protocol gives. Raises: as `read_http`."""
+    """The pages a source's own protocol gives; `meta` of a page counts what was `skipped` on the way to it.
+
+    Raises: as `read_http`; SourceRefused when all there was to ask for was skipped.
+    """
     with open_client(
         connection,
         auth=source.auth,
@@ -96,8 +125,85 @@ def read_own(
         rhythm=rhythm,
     ) as client:
         line = _Line(client, connection.base_url, connection.account)
-        for number, records in enumerate(request.read(line, window), start=1):
-            yield Page(number, records)
+        number = 0
+        for records in joined(
+            lambda part: request.read(line, part),
+            window,
+            lambda part: halves(part, stream.kind),
+            overlaps=request.trims,
+        ):
+            number += 1
+            yield Page(number, records, meta=line.told_skips())
+        if line.gone and not line.answered:
+            raise line.gone
+        if line.skipped:
+            yield Page(number + 1, [], meta=line.told_skips())
+
+
+# --- a window that holds too much -------------------------------------------------------------------------------------
+
+
+def joined(
+    pages: Callable[[Window], Iterator[Sequence[bytes]]],
+    window: Window,
+    divided: Callable[[Window], tuple[Window, Window] | None],
+    *,
+    overlaps: bool,
+) -> Iterator[Sequence[bytes]]:
+    """The pages of a window, of its halves where it holds too much, and of theirs; every record once.
+
+    What was handed on before the source said "too much" is not handed on again; nor is what two halves both bring,
+    where they may overlap. True repeats within one answer stay.
+
+    Raises: TooMuchError when a window that holds too much cannot be halved.
+    """
+    parts, before = [window], Counter[bytes]()
+    while parts:
+        part, brought = parts.pop(), bytearray()
+        halved = divided(part)
+        must_know = halved is not None or overlaps
+        try:
+            for records in pages(part):
+                if not (must_know or before):
+                    yield records
+                    continue
+                marks = [blake2b(record, digest_size=_MARK).digest() for record in records]
+                brought += b"".join(marks)
+                yield [one for one, mark in zip(records, marks, strict=True) if not _taken(before, mark)]
+        except TooMuchError:
+            if halved is None:
+                raise
+            parts += reversed(halved)
+            before.update(_marks(brought))
+            continue
+        if overlaps and parts:
+            before.update(_marks(brought))
+
+
+def _marks(brought: bytearray) -> Iterator[bytes]:
+    return (bytes(brought[at : at + _MARK]) for at in range(0, len(brought), _MARK))
+
+
+def _taken(before: Counter[bytes], mark: bytes) -> bool:
+    """True once for each time `mark` came before."""
+    left = before.get(mark, 0)
+    if left:
+        before[mark] = left - 1
+    return left > 0
+
+
+def halves(window: Window, kind: Kind) -> tuple[Window, Window] | None:
+    """A window in two, at a midnight where it is days long, else (reports excepted) at a full hour.
+
+    None when it is a day of a report, an hour of anything else, or has no filter at all (snapshots).
+    """
+    middle = window.start + (window.end - window.start) / 2
+    steps = {Kind.REPORT: (DAY,), Kind.SNAPSHOT: ()}.get(kind, (DAY, HOUR))
+    for step in steps:
+        at = middle - (middle - datetime(1970, 1, 1, tzinfo=UTC)) % step
+        if at - window.start >= step and window.end - at >= step:
+            return Window(window.start, at), Window(at, window.end)
+    return None
 
 
 def first_request(request: Http, base_url: str, known: Mapping[str, str]) -> Request:

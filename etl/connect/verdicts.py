@@ -19,12 +19,16 @@ from etl.connect.resets import seconds_until_reset
 
 
 class Means(Enum):
-    """OK read it; RETRY soon, it passes; QUOTA come again later; REAUTH the secret is not taken; FATAL no."""
+    """OK read it; RETRY soon, it passes; QUOTA come again later; REAUTH the secret is not taken; SPLIT too much for one
+    answer, ask for less; SKIP this one is gone or not ours to see, the walk goes on; FATAL no.
+    """
 
     OK = "ok"
     RETRY = "retry"
     QUOTA = "quota"
     REAUTH = "reauth"
+    SPLIT = "split"
+    SKIP = "skip"
     FATAL = "fatal"
 
 
@@ -63,7 +67,7 @@ def verdict_of(answer: Answer, dialect: str, *, now: datetime) -> Verdict:
     if answer.is_good and answer.has_records:
         return Verdict(Means.OK)
     body = _decoded(answer.body)
-    wait = seconds_until_reset(answer.headers, now=now)
+    wait = seconds_until_reset(answer.headers, body, now=now)
     why = vendor_message(body)
     special = DIALECTS.get(dialect, _no_dialect)(answer, body, wait, why)
     if special is None and answer.is_good and answer.has_records is None:
@@ -78,9 +82,11 @@ def _standard(answer: Answer, body: Any, wait: float | None, why: str) -> Verdic
         return Verdict(Means.QUOTA, wait, why)
     if answer.status in PASSING:
         return Verdict(Means.RETRY, wait, why)
+    if answer.status == 410:
+        return Verdict(Means.SKIP, why=why)
     if answer.status >= 400:
         return Verdict(Means.FATAL, why=why)
-    if body is _UNREADABLE:
+    if answer.is_good and body is _UNREADABLE:
         # Cut off on its way: the next try usually arrives whole.
         return Verdict(Means.RETRY, wait, "the answer is not whole JSON")
     return Verdict(Means.FATAL, why=why or "the records are not where they are declared to be")
@@ -111,6 +117,8 @@ def _hubspot(answer: Answer, body: Any, wait: float | None, why: str) -> Verdict
 _META_THROTTLED = frozenset({4, 17, 32, 613, *range(80000, 80015)})
 _META_PASSING = frozenset({1, 2})
 _META_REAUTH = frozenset({102, 190, 463, 467})
+_META_TOO_MUCH = 1487534
+_META_GONE = (100, 33)  # "does not exist, cannot be loaded due to missing permissions"
 
 
 def _meta(_answer: Answer, body: Any, wait: float | None, why: str) -> Verdict | None:
@@ -122,8 +130,11 @@ def _meta(_answer: Answer, body: Any, wait: float | None, why: str) -> Verdict |
         return Verdict(Means.QUOTA, 60.0 if wait is None else wait, why)
     if code in _META_REAUTH:
         return Verdict(Means.REAUTH, why=why)
-    if subcode == 1487534 or (code == 1 and "reduce the amount of data" in why):
-        return Verdict(Means.FATAL, why=f"too much data for one answer ({why}); choose a shorter window")
+    # Insights also say it as the passing code 1, and then no waiting helps.
+    if subcode == _META_TOO_MUCH or (code == 1 and "reduce the amount of data" in why.lower()):
+        return Verdict(Means.SPLIT, why=why)
+    if (code, subcode) == _META_GONE:
+        return Verdict(Means.SKIP, why=why)
     if code in _META_PASSING or error.get("is_transient") is True:
         return Verdict(Means.RETRY, wait, why)
     return Verdict(Means.FATAL, why=why)
@@ -136,11 +147,14 @@ def _shopify(answer: Answer, body: Any, wait: float | None, why: str) -> Verdict
     if answer.status in {402, 423}:
         return Verdict(Means.FATAL, why=why)
     errors = body.get("errors") if isinstance(body, dict) else None
-    if isinstance(errors, list) and any(
-        isinstance(e, dict) and (e.get("extensions") or {}).get("code") == "THROTTLED" for e in errors
-    ):
+    if isinstance(errors, list) and any(_code_of(error) == "THROTTLED" for error in errors):
         return Verdict(Means.QUOTA, 2.0 if wait is None else wait, why)
     return None
+
+
+def _code_of(error: Any) -> Any:
+    extensions = error.get("extensions") if isinstance(error, dict) else None
+    return extensions.get("code") if isinstance(extensions, dict) else None
 
 
 def _klaviyo(_answer: Answer, body: Any, wait: float | None, why: str) -> Verdict | None:
@@ -270,7 +284,7 @@ _UNREADABLE = object()
 def _decoded(body: bytes) -> Any:
     try:
         return json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return _UNREADABLE
 
 
@@ -278,7 +292,10 @@ def _decoded(body: bytes) -> Any:
 
 _EMAIL = re.compile(r"[\w.+%-]+@[\w-]+(?:\.[\w-]+)+")
 _LONG_TOKEN = re.compile(r"[A-Za-z0-9_\-]{32,}")
-_IN_QUERY = re.compile(r"(?i)\b(access_token|token|api_key|apikey|key|secret|password|signature)=[^&\s]+")
+_IN_QUERY = re.compile(
+    r"(?i)\b(access_token|refresh_token|token_auth|token|client_secret|secret|api_key|apikey|key|password|signature)"
+    r"=[^&\s]+"
+)
 
 
 def vendor_message(body: Any) -> str:
@@ -308,9 +325,9 @@ def _messages(body: Any) -> Iterable[Any]:
     yield from (body.get("error_description"), body.get("message"), body.get("detail"), error, errors)
 
 
-def masked(text: str, secret: str = "") -> str:
-    """`text` without the secret, without anything that looks like one, and without e-mail addresses."""
-    if secret:
-        text = text.replace(secret, "***")
+def masked(text: str, *secrets: str) -> str:
+    """`text` without the secrets, without anything that looks like one, and without e-mail addresses."""
+    for secret in secrets:
+        text = text.replace(secret, "***") if secret else text
     text = _IN_QUERY.sub(lambda match: f"{match[1]}=***", text)
     return _LONG_TOKEN.sub("***", _EMAIL.sub("***", text))

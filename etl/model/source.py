@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from etl.errors import DeclarationError
@@ -93,7 +94,13 @@ class Paging:
 
     style: none | cursor (the token at `next_at` in the body goes into `param`) | link (RFC 8288 header)
     | next_url (the address at `next_at`) | keyset (start anew above the last `key` when `cap` results were walked)
-    | offset | page
+    | offset | page (the number of records walked, or of the next page, goes into `param`, `size` to a page)
+    | starting_after (the last record's `key` goes into `param` while `more_at` is true)
+    | token_header (the response's `header` goes into `param`, until it is `end`; no `end`: until it is missing)
+
+    `total_at` is where the body says how many records there are in all: then a page that is missing is seen. A page
+    shorter than `size` is not taken for the last one (servers cut pages down) unless the total says so, or
+    `is_short_last`: the vendor promises it.
     """
 
     style: str = "none"
@@ -103,6 +110,32 @@ class Paging:
     size: int = 0
     key: str = ""
     cap: int = 0
+    more_at: str = ""
+    header: str = ""
+    end: str = ""
+    total_at: str = ""
+    is_short_last: bool = False
+
+    NEEDS = MappingProxyType(
+        {
+            "none": (),
+            "cursor": ("next_at", "param"),
+            "link": (),
+            "next_url": ("next_at",),
+            "keyset": ("next_at", "param", "key", "cap", "size"),
+            "offset": ("param",),
+            "page": ("param",),
+            "starting_after": ("param", "key", "more_at"),
+            "token_header": ("param", "header"),
+        }
+    )
+
+    def __post_init__(self) -> None:
+        if self.style not in self.NEEDS:
+            raise DeclarationError(f"paging {self.style!r}; expected one of {tuple(self.NEEDS)}")
+        missing = [name for name in self.NEEDS[self.style] if not getattr(self, name)]
+        if missing:
+            raise DeclarationError(f"paging by {self.style} needs {', '.join(missing)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,11 +179,15 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """The answer: records to the byte, body, and headers (lower-case names)."""
+    """The answer: records to the byte, body, and headers (lower-case names).
+
+    `skipped`: what was asked for is gone or not ours to see; no records, and the walk goes on.
+    """
 
     records: Sequence[bytes]
     body: bytes
     headers: Mapping[str, str]
+    skipped: bool = False
 
 
 class Line(Protocol):
@@ -173,6 +210,7 @@ class Own:
 
     A pure function of what the line answers, which it stands beside in the source's file: jobs that are started,
     looked at and fetched, answers that are files, questions made of earlier answers. `trims` as of `Http`.
+    It is called again with shorter windows where the source says that one holds too much.
     """
 
     # Not shown: a function's address differs from process to process, and a stream is known by what it shows.
@@ -205,17 +243,40 @@ class Files:
 
 @dataclass(frozen=True, slots=True)
 class Auth:
-    """How requests are authorised. `secret` names the secret, never holds it: it comes from the Airflow
-    connection or the environment (`C360_SECRET_<SOURCE>`).
-    scheme: none | bearer | header (`header`: `prefix` + secret) | basic
-    `also` names headers for further secrets, as an application's own token: the secret is then words with a blank
-    between them, the first for `header`, the others for these, in their order.
+    """How requests are authorised. The secret is never held here: it comes from the Airflow connection or the
+    environment (`C360_SECRET_<SOURCE>`).
+
+    scheme: none | bearer | header (`header`: `prefix` + secret) | basic | query (the secret as the parameter `param`)
+    | form (the secret as the field `param` of a POST's form) | oauth2_refresh | oauth2_client | service_account
+    The last three ask `token_url` (an address, or a path of the source's own) for an access token that stands for
+    `scopes`; the secret is then JSON: {client_id, client_secret, refresh_token}, {client_id, client_secret}, or
+    Google's key file. `extra_headers` (header -> key) are further secrets in that JSON; beside a plain secret, which
+    then stands in it as `token`.
     """
 
     scheme: str = "none"
     header: str = "Authorization"
     prefix: str = ""
-    also: tuple[str, ...] = ()
+    param: str = ""
+    token_url: str = ""
+    scopes: tuple[str, ...] = ()
+    extra_headers: Mapping[str, str] = field(default_factory=dict)
+
+    RENEWED = ("oauth2_refresh", "oauth2_client", "service_account")
+    SCHEMES = ("none", "bearer", "header", "basic", "query", "form", *RENEWED)
+
+    def __post_init__(self) -> None:
+        if self.scheme not in self.SCHEMES:
+            raise DeclarationError(f"auth scheme {self.scheme!r}; expected one of {self.SCHEMES}")
+        if self.scheme in {"query", "form"} and not self.param:
+            raise DeclarationError(f"auth scheme {self.scheme} needs `param`, the name the token is sent under")
+        if self.scheme.startswith("oauth2_") and not self.token_url:
+            raise DeclarationError(f"auth scheme {self.scheme} needs `token_url`, where access tokens are given out")
+
+    @property
+    def is_renewed(self) -> bool:
+        """True where the secret is not sent, but exchanged for an access token that runs out."""
+        return self.scheme in self.RENEWED
 
 
 @dataclass(frozen=True, slots=True)

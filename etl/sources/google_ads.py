@@ -1,9 +1,9 @@
 """Google Ads: what each ad and each campaign cost and brought, day by day, and the campaigns.
 
 API: v23, https://developers.google.com/google-ads/api/rest/common/search: one `searchStream` answers a whole query, as
-a list of batches; an error may be the last of them. Beside the token goes the developer token: the secret is the two,
-with a blank between them. `account` is the customer's number, or `MANAGER/CUSTOMER` where a manager account signs in
-(its number goes into login-customer-id); numbers are without hyphens.
+a list of batches; an error may be the last of them. Beside the token goes the developer token: the secret is JSON,
+{"token": ..., "developer_token": ...}. `account` is the customer's number, or `MANAGER/CUSTOMER` where a manager
+account signs in (its number goes into login-customer-id); numbers are without hyphens.
 
 Days are those of the account's time zone. Money is in millionths of the account's currency, 64-bit numbers are text.
 Conversions count on the day of the click, for 14 days and more after it: those days are read again. Ads without any
@@ -121,7 +121,7 @@ SOURCE = Source(
     name="google_ads",
     title="Google Ads",
     base_url="https://googleads.googleapis.com",
-    auth=Auth(scheme="bearer", also=("developer-token",)),
+    auth=Auth(scheme="bearer", extra_headers={"developer-token": "developer_token"}),
     limits=Limits(requests=10, seconds=10.0, concurrency=1),
     errors="google_ads",
     streams=(ADS, CAMPAIGN_REPORT, CAMPAIGNS),

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any
 
-from etl.errors import SourceError
+from etl.errors import SourceError, SourceRefused
 from etl.model import Ask, Auth, Feed, Kind, Limits, Line, Own, Pick, Source, Stream, Told, Window
 
 API = "/v24.0"
@@ -129,6 +129,11 @@ def _ask(line: Line, question: Ask) -> Told:
         if "too much data" in str(refusal):
             raise _TooMuchError(str(refusal)) from None
         raise
+    if told.skipped:
+        why = (json.loads(told.body).get("error") or {}).get("message") or "no reason given"
+        raise SourceRefused(
+            f"meta_ads: {question.path} is not there for us ({why}); check account and the secret's rights"
+        )
     used = max(_shares(told.headers), default=0.0)
     for share, seconds in PAUSES:
         if used >= share:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import httpx
@@ -356,7 +357,8 @@ def test_offsets_count_what_was_walked() -> None:
 
     paging = Paging(style="offset", param="offset", size_param="limit", size=2)
 
-    assert [[0, 1], [2, 3], [4]] == pages_of(paging, answer)
+    assert [[0, 1], [2, 3], [4], []] == pages_of(paging, answer)
+    assert [[0, 1], [2, 3], [4]] == pages_of(replace(paging, is_short_last=True), answer)
 
 
 @pytest.mark.parametrize(

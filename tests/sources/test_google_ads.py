@@ -16,7 +16,7 @@ from etl.sources import google_ads
 from tests.sources.fed import fed, in_turn
 from tests.sources.judges import Answer, Talk, talk
 
-SECRET = "ya29.token dev-token"
+SECRET = json.dumps({"token": "ya29.token", "developer_token": "dev-token"})
 
 
 def row(ad: str = "9", day: str = "2026-01-02", **metrics: Any) -> dict[str, Any]:
@@ -115,8 +115,8 @@ def test_a_missing_permission_is_told_in_the_vendors_words() -> None:
         asked(refusal(403, "PERMISSION_DENIED", "The caller does not have permission", told))
 
 
-def test_a_secret_of_one_word_says_what_is_missing() -> None:
-    with pytest.raises(SourceRefused, match=r"2 words.*developer-token"):
+def test_a_secret_without_the_developer_token_says_what_is_missing() -> None:
+    with pytest.raises(SourceRefused, match="the secret lacks token, developer_token"):
         talk(google_ads.SOURCE, google_ads.ADS, streamed([]), secret="ya29.token")
 
 

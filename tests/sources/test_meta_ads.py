@@ -224,6 +224,13 @@ def test_a_missing_permission_is_told_in_the_vendors_words() -> None:
         insights(failing(403, {"code": 200, "message": told}))
 
 
+def test_an_unknown_account_is_told_in_the_vendors_words() -> None:
+    told = "Unsupported get request. Object with ID 'act_1002003004' does not exist"
+
+    with pytest.raises(SourceRefused, match="act_1002003004/insights is not there for us .Unsupported get"):  # noqa: RUF043
+        insights(failing(400, {"code": 100, "error_subcode": 33, "message": told}))
+
+
 def test_a_window_of_more_than_37_months_ago_is_refused() -> None:
     with pytest.raises(WindowRefused, match="starts before"):
         refuse_too_old(
