@@ -10,7 +10,8 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from enum import Enum
 from typing import Any
 
@@ -169,6 +170,100 @@ def _klaviyo(_answer: Answer, body: Any, wait: float | None, why: str) -> Verdic
     return None
 
 
+def _salesforce(_answer: Answer, body: Any, wait: float | None, why: str) -> Verdict | None:
+    """Errors are a list of {errorCode, message}. Quotas of a rolling day come in 403 and in 400, and say no time."""
+    first = body[0] if isinstance(body, list) and body else body
+    code = first.get("errorCode") if isinstance(first, dict) else None
+    if not isinstance(code, str):
+        return None
+    why = f"{code}: {vendor_message(first) or why}"
+    if code in {"REQUEST_LIMIT_EXCEEDED", "LIMIT_EXCEEDED"}:
+        return Verdict(Means.QUOTA, 3600.0 if wait is None else wait, why)
+    if code in {"INVALID_SESSION_ID", "INVALID_AUTH_HEADER"}:
+        return Verdict(Means.REAUTH, why=why)
+    if code in {"SERVER_UNAVAILABLE", "UNABLE_TO_LOCK_ROW", "QUERY_TIMEOUT"}:
+        return Verdict(Means.RETRY, wait, why)
+    return Verdict(Means.FATAL, why=why)
+
+
+def _google_ads(answer: Answer, body: Any, wait: float | None, why: str) -> Verdict | None:
+    """A stream's error is an element of its list. The failure's details hold the reason and, as text, the delay."""
+    first = body[0] if isinstance(body, list) and body else body
+    error = first.get("error") if isinstance(first, dict) else None
+    if not isinstance(error, dict):
+        return None
+    failures = [
+        failure
+        for detail in error.get("details") or ()
+        if isinstance(detail, dict)
+        for failure in detail.get("errors") or ()
+        if isinstance(failure, dict)
+    ]
+    codes = {str(code) for failure in failures for code in (failure.get("errorCode") or {}).values()}
+    why = vendor_message(failures[0] if failures else first) or why
+    if answer.status == 429 or error.get("status") == "RESOURCE_EXHAUSTED" or codes & _GOOGLE_QUOTA:
+        told = [
+            (((failure.get("details") or {}).get("quotaErrorDetails") or {}).get("retryDelay") or "").rstrip("s")
+            for failure in failures
+        ]
+        delays = [float(delay) for delay in told if re.fullmatch(r"\d+(\.\d+)?", delay)]
+        return Verdict(Means.QUOTA, max(delays) if delays else wait, why)
+    if error.get("status") == "UNAUTHENTICATED":
+        return Verdict(Means.REAUTH, why=why)
+    if error.get("status") in {"INTERNAL", "UNAVAILABLE", "DEADLINE_EXCEEDED", "ABORTED"}:
+        return Verdict(Means.RETRY, wait, why)
+    return Verdict(Means.FATAL, why=why)
+
+
+# https://developers.google.com/google-ads/api/reference/rpc/v23/QuotaErrorEnum.QuotaError
+_GOOGLE_QUOTA = frozenset({"RESOURCE_EXHAUSTED", "RESOURCE_TEMPORARILY_EXHAUSTED"})
+
+
+def _linkedin(answer: Answer, _body: Any, wait: float | None, why: str) -> Verdict | None:
+    """Calls are counted per day and counted anew at midnight UTC, which a 429 does not say; its Date says the time."""
+    if answer.status != 429:
+        return None
+    if wait is not None:
+        return Verdict(Means.QUOTA, wait, why)
+    try:
+        now = parsedate_to_datetime(answer.headers.get("date", "")).astimezone(UTC)
+    except ValueError:
+        return Verdict(Means.QUOTA, 3600.0, why)
+    midnight = (now + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
+    return Verdict(Means.QUOTA, (midnight - now).total_seconds(), why)
+
+
+def _tiktok(_answer: Answer, body: Any, wait: float | None, why: str) -> Verdict | None:
+    """The Business API answers 200 and says in `code` what it means: 0 is good, 40100 too many requests."""
+    code = body.get("code") if isinstance(body, dict) else None
+    if not isinstance(code, int) or code == 0:
+        return None
+    why = f"{code}: {why}"
+    if code == 40100:
+        return Verdict(Means.QUOTA, 60.0 if wait is None else wait, why)
+    if code in {40102, 40104, 40105}:
+        return Verdict(Means.REAUTH, why=why)
+    if code >= 50000:
+        return Verdict(Means.RETRY, wait, why)
+    return Verdict(Means.FATAL, why=why)
+
+
+def _tiktok_display(answer: Answer, body: Any, wait: float | None, why: str) -> Verdict | None:
+    """Every answer has `error`, with the code `ok` when there is none. A missing scope is a 401 as well."""
+    error = body.get("error") if isinstance(body, dict) else None
+    code = error.get("code") if isinstance(error, dict) else None
+    if code in {None, "ok"}:
+        return None
+    why = f"{code}: {why}"
+    if code == "rate_limit_exceeded":
+        return Verdict(Means.QUOTA, 60.0 if wait is None else wait, why)
+    if code == "access_token_invalid":
+        return Verdict(Means.REAUTH, why=why)
+    if code == "internal_error" or answer.status >= 500:
+        return Verdict(Means.RETRY, wait, why)
+    return Verdict(Means.FATAL, why=why)
+
+
 DIALECTS: Mapping[str, _Dialect] = {
     "standard": _no_dialect,
     "hubspot": _hubspot,
@@ -176,6 +271,11 @@ DIALECTS: Mapping[str, _Dialect] = {
     "shopify": _shopify,
     "klaviyo": _klaviyo,
     "mastodon": _no_dialect,
+    "salesforce": _salesforce,
+    "google_ads": _google_ads,
+    "linkedin": _linkedin,
+    "tiktok": _tiktok,
+    "tiktok_display": _tiktok_display,
 }
 
 _UNREADABLE = object()

@@ -26,7 +26,7 @@ shopify     /admin/api/2026-10/orders.json, products.json, customers.json. Shop 
             `total_price_set.presentment_money` (and so for every amount). `customer.id` is the shop login;
             guests have `email` only. `note_attributes` hold utm_source, utm_medium, utm_campaign, loyalty_card.
 meta_ads    GET /v24.0/act_{account}/insights, account 1002003004, level=ad, time_increment=1; `actions` has
-            action_type lead and purchase.
+            action_type lead and purchase. GET .../campaigns: those the insights name.
 devices     `readings_YYYYMMDD.jsonl` by received day: reading_id, device_id, account (shop login, may be null),
             topic, qos, dup, seq, metric, value, unit, measured_at, received_at.
 consent     `consents_YYYYMMDD.jsonl` by recorded day: consent_id, email, login, card (one or more of them), purpose,

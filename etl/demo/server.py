@@ -37,6 +37,10 @@ __all__ = ["AS_OF_HEADER", "Answer", "Asked", "DemoServer", "Fault", "Vendors", 
 AS_OF_HEADER = "X-Demo-As-Of"
 _FOREVER = 1 << 62
 _HUBSPOT_CAP = 10_000
+_HUBSPOT_ROUTE = re.compile(
+    r"/crm/(?:v3/objects|objects/2026-09)/(?P<kind>contacts|companies|deals|0-3)(?P<action>/search)?"
+    r"|/crm/(?:v4/associations|associations/2026-09)/[\w-]+/[\w-]+(?P<batch>/batch/read)"
+)
 _HUBSPOT_DEFAULTS = ("createdate", "email", "firstname", "hs_object_id", "lastmodifieddate", "lastname")
 _HUBSPOT_ALWAYS = ("createdate", "hs_object_id", "lastmodifieddate")
 
@@ -289,15 +293,22 @@ class Vendors:
     def _hubspot(self, asked: Asked) -> Answer:
         if asked.headers.get("authorization") != f"Bearer {token_of('hubspot')}":
             raise _hubspot_refusal(401, "INVALID_AUTHENTICATION", "Authentication credentials not found.")
-        route = asked.path.rstrip("/")
-        contacts = ("/crm/v3/objects/contacts", "/crm/objects/2026-09/contacts")
-        if asked.method == "POST" and route in tuple(f"{path}/search" for path in contacts):
-            return self._hubspot_search(asked)
-        if asked.method == "GET" and route in contacts:
-            return self._hubspot_list(asked)
-        raise _hubspot_refusal(404, "OBJECT_NOT_FOUND", "resource not found")
+        found = _HUBSPOT_ROUTE.fullmatch(asked.path.rstrip("/"))
+        if found is None or (asked.method == "GET") != (found["action"] is None and found["batch"] is None):
+            raise _hubspot_refusal(404, "OBJECT_NOT_FOUND", "resource not found")
+        if found["batch"]:
+            return Answer(200, b'{"status":"COMPLETE","results":[]}')
+        if found["action"]:
+            return self._hubspot_search(asked, found["kind"])
+        return self._hubspot_list(asked, found["kind"])
 
-    def _hubspot_search(self, asked: Asked) -> Answer:
+    def _hubspot_known(self, kind: str, as_of: int, *, archived: bool = False) -> Answerable:
+        """Of contacts what is there; companies and deals the company keeps none."""
+        if kind != "contacts":
+            return Answerable((), (), (), ())
+        return self.listed("hubspot", "contacts", as_of, archived=archived)
+
+    def _hubspot_search(self, asked: Asked, kind: str) -> Answer:
         try:
             request = msgspec.json.decode(asked.body, type=_Search)
         except msgspec.ValidationError as error:
@@ -311,7 +322,7 @@ class Vendors:
         first = int(request.after or 0)
         if first + request.limit > _HUBSPOT_CAP:
             raise _hubspot_refusal(400, "VALIDATION_ERROR", "The maximum number of results is 10000.")
-        held = self.listed("hubspot", "contacts", asked.as_of)
+        held = self._hubspot_known(kind, asked.as_of)
         found = _hubspot_matches(held, request)
         page = found[first : first + request.limit]
         results = [_with_properties(held.payloads[place], request.properties) for place in page]
@@ -320,7 +331,7 @@ class Vendors:
             body["paging"] = {"next": {"after": str(first + request.limit)}}
         return Answer(200, msgspec.json.encode(body))
 
-    def _hubspot_list(self, asked: Asked) -> Answer:
+    def _hubspot_list(self, asked: Asked, kind: str) -> Answer:
         query = asked.query
         limit = query.get("limit", "10")
         if not limit.isdigit() or not 0 < int(limit) <= 100:
@@ -331,7 +342,7 @@ class Vendors:
         after = query.get("after", "0")
         if not after.isdigit():
             raise _hubspot_refusal(400, "VALIDATION_ERROR", "after must be a number")
-        held = self.listed("hubspot", "contacts", asked.as_of, archived=archived == "true")
+        held = self._hubspot_known(kind, asked.as_of, archived=archived == "true")
         order = sorted(range(len(held.ids)), key=lambda place: int(held.ids[place]))
         rest = [place for place in order if int(held.ids[place]) > int(after)]
         page = rest[: int(limit)]
@@ -478,10 +489,12 @@ class Vendors:
         if token != token_of("meta_ads"):
             error = _meta_error(190, "Invalid OAuth access token - Cannot parse access token", "OAuthException")
             raise Refusal(401, error, (("WWW-Authenticate", 'OAuth "Facebook Platform" "invalid_token"'),))
-        found = re.fullmatch(r"/v\d+\.\d/act_(\w+)/insights", asked.path)
+        found = re.fullmatch(r"/v\d+\.\d/act_(\w+)/(insights|campaigns)", asked.path)
         if asked.method != "GET" or found is None or found[1] != META_ACCOUNT:
             message = "Unsupported get request. Object does not exist or cannot be loaded due to missing permissions."
             raise Refusal(400, _meta_error(100, message, "GraphMethodException"))
+        if found[2] == "campaigns":
+            return Answer(200, msgspec.json.encode({"data": self._meta_campaigns()}))
         since, until = _meta_range(asked.query.get("time_range", ""))
         for name, wanted in (("level", "ad"), ("time_increment", "1")):
             if asked.query.get(name) != wanted:
@@ -506,6 +519,25 @@ class Vendors:
                 body["paging"]["next"] = f"{asked.origin}{asked.prefix}{asked.path}?{urlencode(query)}"
         usage = json.dumps({"acc_id_util_pct": 1.0, "reset_time_duration": 0, "ads_api_access_tier": "standard_access"})
         return Answer(200, msgspec.json.encode(body), (("X-Ad-Account-Usage", usage),))
+
+    def _meta_campaigns(self) -> list[dict[str, Any]]:
+        """The campaigns the insights name, in one page: they are few."""
+        runs: dict[str, dict[str, Any]] = {}
+        for day in sorted(self._company.insights):
+            for row in self._company.insights[day][-1]:
+                campaign = runs.setdefault(
+                    row["campaign_id"],
+                    {
+                        "id": row["campaign_id"],
+                        "name": row["campaign_name"],
+                        "objective": "OUTCOME_SALES",
+                        "status": "ACTIVE",
+                        "effective_status": "ACTIVE",
+                        "start_time": f"{day}T00:00:00+0000",
+                    },
+                )
+                campaign["stop_time"] = f"{day}T23:59:59+0000"
+        return [runs[number] for number in sorted(runs)]
 
     def _insights(self, since: date, until: date, as_of: int) -> list[dict[str, Any]]:
         """Rows of the days, each at the age it has at `as_of`; a day not begun has none."""
@@ -554,11 +586,7 @@ def _hubspot_matches(held: Answerable, request: _Search) -> list[int]:
     found = [
         place
         for place in range(len(held.ids))
-        if not groups
-        or any(
-            all(test(held.times[place] if is_time else int(held.ids[place])) for is_time, test in tests)
-            for tests in groups
-        )
+        if not groups or any(all(test(held, place) for test in tests) for tests in groups)
     ]
     for sort in request.sorts[:1]:
         name, descending = (
@@ -574,8 +602,10 @@ def _hubspot_matches(held: Answerable, request: _Search) -> list[int]:
     return found
 
 
-def _hubspot_test(one: _Filter) -> tuple[bool, Callable[[int], bool]]:
-    """(is it about the time of change, the test). Values are epoch milliseconds, ISO times, or ids."""
+def _hubspot_test(one: _Filter) -> Callable[[Answerable, int], bool]:
+    """The test of a record at its place. Values are epoch milliseconds, ISO times, or ids."""
+    if one.operator == "HAS_PROPERTY":
+        return lambda held, place: bool(held.payloads[place]["properties"].get(one.propertyName))
     compare = _OPERATORS.get(one.operator)
     if compare is None or one.propertyName not in ("lastmodifieddate", "hs_lastmodifieddate", "hs_object_id"):
         raise _hubspot_refusal(400, "VALIDATION_ERROR", f"There was a problem with the request: {one.operator}")
@@ -585,7 +615,9 @@ def _hubspot_test(one: _Filter) -> tuple[bool, Callable[[int], bool]]:
         raise _hubspot_refusal(
             400, "VALIDATION_ERROR", "the filter's value is neither milliseconds nor a time"
         ) from None
-    return one.propertyName != "hs_object_id", lambda value: compare(value, wanted)
+    if one.propertyName == "hs_object_id":
+        return lambda held, place: compare(int(held.ids[place]), wanted)
+    return lambda held, place: compare(held.times[place], wanted)
 
 
 def _with_properties(payload: Mapping[str, Any], wanted: list[str]) -> dict[str, Any]:

@@ -21,11 +21,13 @@ from etl.lake import Lake
 from etl.model import Kind, Source, Stream, Window
 from etl.run.ingest import ingest
 from etl.run.report import Report
-from etl.sources import BUILTIN
+from etl.sources import BUILTIN, hubspot
 
 MONTH = Window.of_days(date(2026, 1, 1), date(2026, 1, 6))
 STREAMS = [(source, stream) for source in BUILTIN if source.name in demo.SOURCES for stream in source.streams]
 NAMES = [f"{source.name}.{stream.name}" for source, stream in STREAMS]
+#: Nobody need have left or been merged in a week, and the company keeps no companies and no deals.
+QUIET = {f"hubspot.{stream.name}" for stream in hubspot.SOURCE.streams} - {"hubspot.contacts"}
 
 
 @dataclass
@@ -73,7 +75,7 @@ def test_every_stream_lands_days_one_by_one_as_in_one_go(
         return rows.sort(pl.all())
 
     assert landed(whole).equals(landed(pieces))
-    assert 0 < report.rows_in or stream.name == "contacts_archived"  # nobody need have left in a week
+    assert 0 < report.rows_in or f"{source.name}.{stream.name}" in QUIET
     assert {stream.identity} >= set(whole.read(table).collect()["_stream"])
 
 
@@ -135,4 +137,4 @@ def test_every_feed_finds_what_it_picks(company: Reached, lake: Lake) -> None:
         "hubspot.contacts.person_records.region",
         "klaviyo.profiles.person_records.region",
         "shopify.customers.person_records.region",
-    } >= {name for name in lost if "contacts_archived" not in name}
+    } >= {name for name in lost if "contacts_archived" not in name and "contacts_merged" not in name}
