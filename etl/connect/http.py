@@ -261,6 +261,8 @@ def _authorisation(auth: Auth, connection: Connection, where: str) -> dict[str, 
         raise SourceRefused(f"{where}: no secret; set C360_SECRET_<SOURCE> or the password of its Airflow connection")
     if not connection.secret.isprintable() or not connection.secret.isascii():
         raise SourceRefused(f"{where}: the secret holds characters no header can carry; copy it again")
+    if auth.scheme == "form":
+        return {}
     if auth.scheme == "basic":
         return {auth.header: "Basic " + base64.b64encode(connection.secret.encode()).decode()}
     prefix = "Bearer " if auth.scheme == "bearer" else auth.prefix

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -65,10 +65,13 @@ class _Line:
     client: HttpClient
     base_url: str
     account: str
+    #: What every form carries: the secret, where the source takes it there.
+    secret: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def ask(self, question: Ask) -> Told:
         url = question.path if "://" in question.path else self.base_url.rstrip("/") + question.path
-        request = Request(question.method, url, question.params, question.json, question.form, question.headers)
+        form = {**question.form, **self.secret} if question.form is not None else None
+        request = Request(question.method, url, question.params, question.json, form, question.headers)
         return Told(*self.client.ask(request, question.records))
 
     def wait(self, seconds: float) -> None:
@@ -95,7 +98,8 @@ def read_own(
         transport=transport,
         rhythm=rhythm,
     ) as client:
-        line = _Line(client, connection.base_url, connection.account)
+        secret = {source.auth.header: connection.secret} if source.auth.scheme == "form" else {}
+        line = _Line(client, connection.base_url, connection.account, secret)
         for number, records in enumerate(request.read(line, window), start=1):
             yield Page(number, records)
 

@@ -208,6 +208,7 @@ class Auth:
     """How requests are authorised. `secret` names the secret, never holds it: it comes from the Airflow
     connection or the environment (`C360_SECRET_<SOURCE>`).
     scheme: none | bearer | header (`header`: `prefix` + secret) | basic
+    | form (the field `header` of every form a protocol of its own sends)
     """
 
     scheme: str = "none"
