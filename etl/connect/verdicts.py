@@ -158,14 +158,7 @@ def _klaviyo(_answer: Answer, body: Any, wait: float | None, why: str) -> Verdic
 
 
 # Lists that Google leaves out when they are empty, by the `kind` of the answer.
-_GOOGLE_MAY_BE_EMPTY = frozenset(
-    {
-        "analyticsData#runReport",
-        "bigquery#queryResponse",
-        "bigquery#getQueryResultsResponse",
-        "bigquery#tableList",
-    }
-)
+_GOOGLE_MAY_BE_EMPTY = frozenset({"analyticsData#runReport", "bigquery#tableList"})
 _GOOGLE_BRIEF = frozenset({"rateLimitExceeded", "userRateLimitExceeded", "RATE_LIMIT_EXCEEDED", "jobRateLimitExceeded"})
 _GOOGLE_DAILY = frozenset({"quotaExceeded", "dailyLimitExceeded", "dailyLimitExceededUnreg"})
 _GOOGLE_REAUTH = frozenset({"API_KEY_INVALID", "keyInvalid", "authError", "ACCESS_TOKEN_EXPIRED"})

@@ -89,7 +89,6 @@ def _rows(line: Line, project: str, dataset: str, table: str) -> Iterator[Sequen
                     "query": f"SELECT * FROM `{table}`",  # noqa: S608
                     "defaultDataset": {"projectId": project, "datasetId": dataset},
                     "useLegacySql": False,
-                    "useQueryCache": False,  # a table written anew must be read anew
                     "maxResults": PAGE,
                     "timeoutMs": WAITS * 1000,
                 },

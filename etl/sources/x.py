@@ -3,7 +3,8 @@
 API: X API v2, https://docs.x.com/x-api/posts/recent-search. The account is the number of our user; `QUERY` is what is
 searched for. Quirks:
 
-- Recent search knows seven days; a timeline ends after 3,200 posts, mentions after 800.
+- Recent search knows seven days; a timeline ends after 3,200 posts, mentions after 800. What lies beyond is told as if
+  there were nothing, and an empty answer would empty a day: so windows of long ago are refused.
 - Ids are texts: as numbers they lose their last digits in most readers of JSON.
 - An answer without posts has no `data` at all. What could not be given stands in `errors` beside good `data`.
 - Authors stand beside the posts (`includes.users`), so each record is {handle, text, tweet}: the author's name as
@@ -86,9 +87,7 @@ _FEED = Feed(
 )
 
 
-def _stream(
-    name: str, read: Callable[[Line, Window], Iterator[Sequence[bytes]]], max_age_days: int | None = None
-) -> Stream:
+def _stream(name: str, read: Callable[[Line, Window], Iterator[Sequence[bytes]]], max_age_days: int) -> Stream:
     return Stream(
         name=name,
         kind=Kind.EVENTS,
@@ -101,8 +100,10 @@ def _stream(
 
 
 SEARCH = _stream("search", posts("/2/tweets/search/recent", "next_token", query=QUERY), max_age_days=7)
-MENTIONS = _stream("mentions", posts("/2/users/{account}/mentions", "pagination_token"))
-TIMELINE = _stream("timeline", posts("/2/users/{account}/tweets", "pagination_token", exclude="retweets"))
+MENTIONS = _stream("mentions", posts("/2/users/{account}/mentions", "pagination_token"), max_age_days=30)
+TIMELINE = _stream(
+    "timeline", posts("/2/users/{account}/tweets", "pagination_token", exclude="retweets"), max_age_days=365
+)
 
 SOURCE = Source(
     name="x",

@@ -98,7 +98,7 @@ class BigQuery:
         return httpx.Response(200, json=self.answer("bigquery#getQueryResultsResponse", offset, self.looks <= 0))
 
     def listed(self, request: httpx.Request) -> dict[str, Any]:
-        names = [*self.tables, "events_intraday_20260103", "pseudonymous_users_20260102"]
+        names = ["dashboard", *self.tables, "events_intraday_20260103", "pseudonymous_users_20260102"]
         at = int(request.url.params.get("pageToken", "0"))
         reference = {"projectId": "my-shop", "datasetId": "analytics_123456", "tableId": names[at]}
         table = {
@@ -147,7 +147,7 @@ def test_google_knows_what_we_ask_and_what_our_fake_answers(shared: Path) -> Non
         asked_well(document, method, request)
         judged(document, schema, response.json())
         methods.append(method)
-    assert ["tables.list"] * 3 + ["jobs.query"] + ["jobs.getQueryResults"] * 4 == methods
+    assert ["tables.list"] * 4 + ["jobs.query"] + ["jobs.getQueryResults"] * 4 == methods
     assert "/bigquery/v2/projects/my-shop/queries/job_1" == kept.requests[-1].url.path
     assert "EU" == kept.requests[-1].url.params["location"]
 
@@ -186,6 +186,18 @@ def test_days_before_the_export_began_are_empty_unless_tables_expire() -> None:
     assert 1 == len(asked(BigQuery({"20260102": 1}), window).records)
     with pytest.raises(SourceError, match="no table events_20251230"):
         asked(BigQuery({"20260102": 1}, expires=True), window)
+
+
+def test_an_answer_that_was_cut_off_is_asked_for_again() -> None:
+    server, cut = BigQuery({"20260102": 3}), [True]
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.method == "POST" and cut:
+            cut.clear()
+            return httpx.Response(200, content=b'{"kind": "bigquery#queryResponse", "jobRef')
+        return server(request)
+
+    assert 3 == len(talk(SOURCE, EVENTS, answer, window=DAY, account=ACCOUNT).records)
 
 
 def test_rows_that_do_not_all_come_are_an_error() -> None:

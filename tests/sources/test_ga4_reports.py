@@ -130,6 +130,16 @@ def test_a_whole_report_warns_of_nothing(caplog: pytest.LogCaptureFixture) -> No
     assert not caplog.records
 
 
+def test_a_spent_quota_is_warned_of_before_it_refuses(caplog: pytest.LogCaptureFixture) -> None:
+    quota = {"tokensPerHour": {"consumed": 12}, "tokensPerDay": {"consumed": 12, "remaining": 9}}
+    with caplog.at_level(logging.WARNING):
+        talk(SOURCE, TRAFFIC, lambda request: httpx.Response(200, json=report(request) | {"propertyQuota": quota}))
+
+    assert {"ga4_reports: the property's quota is spent (tokensPerHour)"} == {
+        record.getMessage() for record in caplog.records
+    }
+
+
 def test_a_day_without_rows_is_empty_and_no_error() -> None:
     assert [] == asked(held=0).records
 

@@ -4,6 +4,7 @@ a stream's records as the subject's rows.
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -23,16 +24,18 @@ from tests.sources.judges import WINDOW
 # --- discovery documents ----------------------------------------------------------------------------------------------
 
 
+@functools.cache
 def discovery(shared: Path, name: str) -> dict[str, Any]:
-    """A discovery document."""
+    """A discovery document, its schemas as JSON Schema in `definitions`."""
     document: dict[str, Any] = json.loads((shared / "specs" / "google" / name).read_text())
-    return document
+    return {**document, "definitions": {name: _strict(body) for name, body in document["schemas"].items()}}
 
 
 def judged(document: Mapping[str, Any], schema: str, instance: Any) -> None:
     """Raises: jsonschema.ValidationError when `instance` is no such object; unknown members are faults too."""
-    definitions = {name: _strict(body) for name, body in document["schemas"].items()}
-    jsonschema.validate(instance, {"$ref": f"#/definitions/{schema}", "definitions": definitions})
+    described = {"$ref": f"#/definitions/{schema}", "definitions": document["definitions"]}
+    # Not `jsonschema.validate`, which reads the whole description again each time.
+    jsonschema.Draft7Validator(described).validate(instance)
 
 
 def _strict(node: Any) -> Any:
