@@ -72,9 +72,10 @@ def _tables(line: Line, project: str, dataset: str) -> dict[str, bool]:
             name = table["tableReference"]["tableId"]
             if name.removeprefix(_PREFIX).isdigit():
                 known[name] = "expirationTime" in table
-        token = json.loads(told.body).get("nextPageToken", "")
-        if not token:
+        following = json.loads(told.body).get("nextPageToken", "")
+        if not following:
             return known
+        token = _other(following, token)
 
 
 def _rows(line: Line, project: str, dataset: str, table: str) -> Iterator[Sequence[bytes]]:
@@ -96,7 +97,7 @@ def _rows(line: Line, project: str, dataset: str, table: str) -> Iterator[Sequen
         ).body
     )
     job = answer["jobReference"]
-    page, looks, got = answer, 0, 0
+    page, looks, got, token = answer, 0, 0, ""
     while True:
         if page.get("jobComplete"):
             answer = page if "schema" in page else {**answer, **page}
@@ -105,6 +106,7 @@ def _rows(line: Line, project: str, dataset: str, table: str) -> Iterator[Sequen
             yield rows
             if not page.get("pageToken"):
                 break
+            token = _other(page["pageToken"], token)
         elif looks == LOOKS:
             raise SourceError(f"ga4_bigquery: the query of {table} still runs after {LOOKS * WAITS} s; run it again")
         else:
@@ -118,7 +120,7 @@ def _rows(line: Line, project: str, dataset: str, table: str) -> Iterator[Sequen
                         "location": job.get("location", "US"),
                         "maxResults": str(PAGE),
                         "timeoutMs": str(WAITS * 1000),
-                        **({"pageToken": page["pageToken"]} if page.get("pageToken") else {}),
+                        **({"pageToken": token} if token else {}),
                     },
                 )
             ).body
@@ -127,6 +129,13 @@ def _rows(line: Line, project: str, dataset: str, table: str) -> Iterator[Sequen
         raise SourceError(
             f"ga4_bigquery: {table} has {answer['totalRows']} rows and {got} came; nothing was written; run it again"
         )
+
+
+def _other(following: str, token: str) -> str:
+    """The token of the following page. Raises: SourceError when it is the one just used."""
+    if following == token:
+        raise SourceError("ga4_bigquery: the same pageToken came twice; nothing was written; run the window again")
+    return following
 
 
 def decoded(rows: Sequence[Mapping[str, Any]], fields: Sequence[Mapping[str, Any]]) -> list[bytes]:

@@ -20,6 +20,7 @@ import json
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
+from etl.errors import SourceError
 from etl.model import Ask, Auth, Feed, Kind, Limits, Line, Own, Pick, Source, Stream, Window
 
 PAGE = 500
@@ -58,6 +59,8 @@ def read(line: Line, window: Window) -> Iterator[Sequence[bytes]]:
         yield new
         if len(told.records) < PAGE:
             break
+        if not new:
+            raise SourceError("matomo: the same page came twice; nothing was written; run the window again")
         offset += len(told.records)
 
 

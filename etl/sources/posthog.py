@@ -3,7 +3,8 @@
 API: /api/projects/{project}/events, https://posthog.com/docs/api/events; the account is the project's number, the
 secret a personal API key with the scope `event:read`. Quirks:
 
-- `after` leaves its moment out, so a second more is asked for; newest first, pages by a whole `next` address.
+- `after` leaves its moment out, so a second more is asked for; newest first, pages by a whole `next` address. That
+  address goes on before the last event's time: what shares its very microsecond may be left out.
 - `distinct_id` is a browser until somebody logs in, then a person, and persons are merged later. What never changes is
   what the event itself says: `$device_id` is the browser, `$user_id` the person; these two are picked.
 - PostHog calls this list deprecated and made for small amounts: for millions of events a day use its batch export.

@@ -200,6 +200,25 @@ def test_an_answer_that_was_cut_off_is_asked_for_again() -> None:
     assert 3 == len(talk(SOURCE, EVENTS, answer, window=DAY, account=ACCOUNT).records)
 
 
+def test_a_token_that_comes_twice_is_an_error() -> None:
+    server = BigQuery({"20260102": 3}, page=1)
+
+    def circle(request: httpx.Request) -> httpx.Response:
+        answer = server(request).json()
+        return httpx.Response(200, json={**answer, "pageToken": "1"} if "rows" in answer else answer)
+
+    with pytest.raises(SourceError, match="same pageToken came twice"):
+        talk(SOURCE, EVENTS, circle, window=DAY, account=ACCOUNT)
+    with pytest.raises(SourceError, match="same pageToken came twice"):
+        talk(
+            SOURCE,
+            EVENTS,
+            lambda _: httpx.Response(200, json={"kind": "bigquery#tableList", "nextPageToken": "1"}),
+            window=DAY,
+            account=ACCOUNT,
+        )
+
+
 def test_rows_that_do_not_all_come_are_an_error() -> None:
     server = BigQuery({"20260102": 3})
 

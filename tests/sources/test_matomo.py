@@ -78,6 +78,13 @@ def test_pages_are_walked_to_the_end_and_a_visit_that_moved_counts_once() -> Non
     assert [PAGE, 1] == [len(page) for page in kept.pages]
 
 
+def test_a_server_that_knows_no_offsets_is_an_error_and_no_endless_walk() -> None:
+    page = [visit(at) for at in range(PAGE)]
+
+    with pytest.raises(SourceError, match="same page came twice"):
+        talk(SOURCE, VISITS, lambda _: httpx.Response(200, json=page), window=DAY)
+
+
 def test_a_visit_is_of_the_window_of_its_last_action() -> None:
     start = NOON - 12 * 3600
     edges = {"before": start - 1, "first": start, "last": start + 86_399, "after": start + 86_400}
