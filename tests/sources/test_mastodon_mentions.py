@@ -13,6 +13,7 @@ import pytest
 from etl.errors import QuotaExhausted, SourceRefused
 from etl.model import Window
 from etl.silver.social_posts import SOCIAL_POSTS
+from etl.sources import mastodon
 from etl.sources.mastodon_mentions import MENTIONS, SOURCE
 from tests.sources.judges import talk
 from tests.sources.vendors import landed, recorded, rows, told
@@ -91,6 +92,27 @@ def test_a_real_servers_mentions_are_read(shared: Path) -> None:
     assert {request.url.path for request, _ in asked} == {request.url.path for request in kept.requests}
     assert picked.height == len(kept.records) > 0
     assert 0 == picked.select("post_id", "posted_at", "handle", "text").null_count().sum_horizontal().item()
+
+
+def test_a_real_servers_hashtag_is_walked_to_its_end(shared: Path) -> None:
+    exchanges = recorded(shared / "specs" / "mastodon" / "test_pagination_iterator.yaml")
+    pages = {
+        request.url.params.get("max_id", ""): response
+        for request, response in exchanges
+        if "/timelines/tag/" in request.url.path and "min_id" not in request.url.params
+    }
+    recorded_ids = {status["id"] for response in pages.values() for status in response.json()}
+    kept = talk(
+        mastodon.SOURCE,
+        mastodon.STATUSES,
+        lambda request: pages[request.url.params.get("max_id", "")],
+        base_url="http://localhost:3000",
+    )
+    read = [status["id"] for status in kept.records]
+
+    assert len(kept.requests) > 2
+    assert len(read) == len(set(read))
+    assert recorded_ids == set(read)
 
 
 def test_refusals_and_resets_are_mastodons_own() -> None:
