@@ -10,10 +10,11 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from email.utils import parsedate_to_datetime
 from enum import Enum
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from etl.connect.resets import seconds_until_reset
 
@@ -264,6 +265,80 @@ def _tiktok_display(answer: Answer, body: Any, wait: float | None, why: str) -> 
     return Verdict(Means.FATAL, why=why)
 
 
+# Lists that Google leaves out when they are empty, by the `kind` of the answer.
+_GOOGLE_MAY_BE_EMPTY = frozenset({"analyticsData#runReport", "bigquery#tableList"})
+_GOOGLE_BRIEF = frozenset({"rateLimitExceeded", "userRateLimitExceeded", "RATE_LIMIT_EXCEEDED", "jobRateLimitExceeded"})
+_GOOGLE_DAILY = frozenset({"quotaExceeded", "dailyLimitExceeded", "dailyLimitExceededUnreg"})
+_GOOGLE_REAUTH = frozenset({"API_KEY_INVALID", "keyInvalid", "authError", "ACCESS_TOKEN_EXPIRED"})
+
+
+def _google(answer: Answer, body: Any, wait: float | None, why: str) -> Verdict | None:
+    """Quotas come as 403 or 429, told apart by `reason`, or (Analytics) by the words of the message.
+
+    A quota of a day is full again at midnight in California, one of an hour within the hour.
+    """
+    if answer.is_good:
+        if body is _UNREADABLE and answer.has_records is None:
+            return Verdict(Means.RETRY, wait, "the answer is not whole JSON")
+        is_empty = isinstance(body, dict) and body.get("kind") in _GOOGLE_MAY_BE_EMPTY and "error" not in body
+        return Verdict(Means.OK) if is_empty else None
+    reasons = _google_reasons(body)
+    if reasons & _GOOGLE_REAUTH:
+        return Verdict(Means.REAUTH, why=why)
+    if answer.status == 429 or reasons & (_GOOGLE_BRIEF | _GOOGLE_DAILY):
+        if wait is None and (reasons & _GOOGLE_DAILY or "per day" in why):
+            wait = _until_midnight(answer.headers.get("date", ""), "America/Los_Angeles")
+        elif wait is None and "per hour" in why:
+            wait = 3600.0
+        return Verdict(Means.QUOTA, 10.0 if wait is None else wait, why)
+    return None
+
+
+def _google_reasons(body: Any) -> set[str]:
+    error = body.get("error") if isinstance(body, dict) else None
+    if not isinstance(error, dict):
+        return set()
+    told = [*(error.get("errors") or ()), *(error.get("details") or ())]
+    return {str(one["reason"]) for one in told if isinstance(one, dict) and "reason" in one}
+
+
+def _until_midnight(date: str, zone: str) -> float:
+    """Seconds from the answer's Date header to the next midnight in `zone`; an hour where there is no such header."""
+    try:
+        here = parsedate_to_datetime(date).astimezone(ZoneInfo(zone))
+    except ValueError:
+        return 3600.0
+    midnight = datetime.combine(here.date() + timedelta(days=1), time(), ZoneInfo(zone))
+    return midnight.timestamp() - here.timestamp()
+
+
+def _matomo(answer: Answer, body: Any, wait: float | None, why: str) -> Verdict | None:
+    """Every error is HTTP 200 with {"result": "error", "message": ...}."""
+    if not isinstance(body, dict) or body.get("result") != "error":
+        return None
+    if "token_auth" in why or "authenticate" in why:
+        return Verdict(Means.REAUTH, why=why)
+    return Verdict(Means.RETRY if answer.status in PASSING else Means.FATAL, wait, why)
+
+
+def _x(answer: Answer, body: Any, wait: float | None, why: str) -> Verdict | None:
+    """No `data` where nothing was found. `end_time` may not be within the last ten seconds. A cap for the month is 429
+    too, and its reset header is not about it.
+    """
+    if not isinstance(body, dict):
+        return None
+    if answer.is_good:
+        meta = body.get("meta")
+        return Verdict(Means.OK) if isinstance(meta, dict) and meta.get("result_count") == 0 else None
+    if str(body.get("type", "")).endswith("/usage-capped"):
+        return Verdict(Means.QUOTA, 86_400.0, why)
+    if answer.status == 429:
+        return Verdict(Means.QUOTA, 900.0 if wait is None else wait, why)
+    if answer.status == 400 and "10 seconds prior" in why:
+        return Verdict(Means.RETRY, 10.0, why)
+    return None
+
+
 DIALECTS: Mapping[str, _Dialect] = {
     "standard": _no_dialect,
     "hubspot": _hubspot,
@@ -276,6 +351,9 @@ DIALECTS: Mapping[str, _Dialect] = {
     "linkedin": _linkedin,
     "tiktok": _tiktok,
     "tiktok_display": _tiktok_display,
+    "google": _google,
+    "matomo": _matomo,
+    "x": _x,
 }
 
 _UNREADABLE = object()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from etl.connect.rest import read_http, read_own
 from etl.model import Http, Own, Source, Stream, Window
 
 WINDOW = Window.parse("2026-01-02--2026-01-03")
+NOW = datetime(2026, 2, 1, tzinfo=UTC)
 Answer = Callable[[httpx.Request], httpx.Response]
 
 
@@ -56,7 +58,7 @@ def talk(
         return kept.responses[-1]
 
     connection = Connection(base_url or source.base_url, secret, account)
-    transport, rhythm = httpx.MockTransport(answered), Rhythm(sleep=kept.waited.append)
+    transport, rhythm = httpx.MockTransport(answered), Rhythm(now=lambda: NOW, sleep=kept.waited.append)
     match stream.request:
         case Http() as request:
             pages = read_http(source, stream, request, connection, window, transport=transport, rhythm=rhythm)

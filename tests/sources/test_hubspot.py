@@ -19,7 +19,7 @@ from etl.errors import QuotaExhausted, SourceError, SourceRefused
 from etl.model import Source, Stream
 from etl.sources import hubspot, hubspot_2026_09
 from tests.sources.fed import fed, in_turn, landed
-from tests.sources.judges import WINDOW, Answer, Talk, judge, judge_of_answers, talk
+from tests.sources.judges import NOW, WINDOW, Answer, Talk, judge, judge_of_answers, talk
 
 SOURCES = (hubspot.SOURCE, hubspot_2026_09.SOURCE)
 STREAMS = [(source, stream) for source in SOURCES for stream in source.streams]
@@ -282,7 +282,7 @@ def test_the_daily_limit_gives_the_slot_back() -> None:
     with pytest.raises(QuotaExhausted, match="You have reached your daily limit") as caught:
         asked(refusal(429, "RATE_LIMITS", "You have reached your daily limit.", policyName="DAILY"))
 
-    assert 3500 < (caught.value.until - datetime.now(UTC)).total_seconds() <= 3600
+    assert 3500 < (caught.value.until - NOW).total_seconds() <= 3600
 
 
 @pytest.mark.parametrize("status", [502, 504])

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -18,7 +18,7 @@ from etl.errors import QuotaExhausted, SourceError, SourceRefused
 from etl.model import Own, Stream, Window
 from etl.sources import linkedin_ads
 from tests.sources.fed import fed, in_turn
-from tests.sources.judges import WINDOW, Answer, Talk, talk
+from tests.sources.judges import NOW, WINDOW, Answer, Talk, talk
 
 NIGHT = "Sat, 03 Jan 2026 22:30:00 GMT"
 
@@ -136,7 +136,7 @@ def test_the_quota_of_the_day_is_back_at_midnight() -> None:
     with pytest.raises(QuotaExhausted, match="DAY limit for calls") as caught:
         ads(refusal(429, "TOO_MANY_REQUESTS", "Resource level throttle DAY limit for calls is reached.", date=NIGHT))
 
-    assert 5390 < (caught.value.until - datetime.now(UTC)).total_seconds() <= 5400
+    assert 5390 < (caught.value.until - NOW).total_seconds() <= 5400
 
 
 def test_the_quota_is_short_before_midnight_only_waited_for() -> None:

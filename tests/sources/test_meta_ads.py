@@ -19,7 +19,7 @@ from etl.errors import QuotaExhausted, SourceError, SourceRefused, WindowRefused
 from etl.model import Stream, Window
 from etl.sources import meta_ads
 from tests.sources.fed import fed, in_turn
-from tests.sources.judges import Answer, Talk, talk
+from tests.sources.judges import NOW, Answer, Talk, talk
 
 WEEK = Window.parse("2026-01-01--2026-01-07")
 TOO_MUCH = {"code": 100, "error_subcode": 1487534, "message": "Please reduce the amount of data you're asking for"}
@@ -209,7 +209,7 @@ def test_a_spent_quota_is_told_in_minutes_or_in_seconds(headers: dict[str, str],
             failing(400, {"code": 17, "error_subcode": 2446079, "message": "User request limit reached"}, **headers)
         )
 
-    assert seconds - 10 < (caught.value.until - datetime.now(UTC)).total_seconds() <= seconds
+    assert seconds - 10 < (caught.value.until - NOW).total_seconds() <= seconds
 
 
 def test_an_expired_token_asks_for_a_valid_secret() -> None:

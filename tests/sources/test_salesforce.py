@@ -16,7 +16,7 @@ from etl.errors import QuotaExhausted, SourceError, SourceRefused
 from etl.model import Own, Stream, Window
 from etl.sources import salesforce
 from tests.sources.fed import fed, in_turn, landed
-from tests.sources.judges import WINDOW, Answer, talk
+from tests.sources.judges import NOW, WINDOW, Answer, talk
 
 ORG = "https://nordlicht.my.salesforce.com"
 STAMPS = {
@@ -161,7 +161,7 @@ def test_the_daily_quota_is_no_refusal(status: int, code: str) -> None:
     with pytest.raises(QuotaExhausted, match="TotalRequests Limit exceeded") as caught:
         contacts(refusing(status, code, "TotalRequests Limit exceeded."))
 
-    assert 3500 < (caught.value.until - datetime.now(UTC)).total_seconds() <= 3600
+    assert 3500 < (caught.value.until - NOW).total_seconds() <= 3600
 
 
 def test_an_expired_session_asks_for_a_valid_secret() -> None:
