@@ -27,16 +27,20 @@ _KNOWN: dict[str, tuple[str, ...]] = {
     "airflow": ("port", "database"),
     "sources": (),
 }
-_SOURCE_KEYS = ("base_url", "secret", "account")
+_SOURCE_KEYS = ("base_url", "secret", "account", "broker", "topics")
 
 
 @dataclass(frozen=True, slots=True)
 class SourceSettings:
-    """How to reach one source here; empty strings fall back to its declaration."""
+    """How to reach one source here; empty strings fall back to its declaration. `broker` and `topics` (MQTT) say where
+    the messages come from that `c360 mqtt spool` writes to `base_url`.
+    """
 
     base_url: str = ""
     secret: str = field(default="", repr=False)
     account: str = ""
+    broker: str = ""
+    topics: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +118,8 @@ def load_settings(environ: Mapping[str, str] | None = None, *, cwd: Path | None 
             base_url=_text(values.get("base_url", ""), f"sources.{source}.base_url", config),
             secret=environ.get(f"C360_SECRET_{source.upper()}", ""),
             account=_text(values.get("account", ""), f"sources.{source}.account", config),
+            broker=_text(values.get("broker", ""), f"sources.{source}.broker", config),
+            topics=_texts(values.get("topics", []), f"sources.{source}.topics", config),
         )
         for source, values in table.get("sources", {}).items()
     }
@@ -191,6 +197,12 @@ def _text(value: Any, key: str, config: Path) -> str:
     if not isinstance(value, str):
         raise SettingsError(f"{config.name}: {key} is {value!r}; expected text in quotes")
     return value
+
+
+def _texts(value: Any, key: str, config: Path) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise SettingsError(f"{config.name}: {key} is {value!r}; expected a list of texts, ['a', 'b']")
+    return tuple(_text(each, key, config) for each in value)
 
 
 def _match(value: Any, pattern: str, key: str, config: Path) -> str:
