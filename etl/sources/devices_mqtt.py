@@ -8,6 +8,8 @@ window, and `silver.device_events` lets a reading count once. What is no such ob
 Devices must publish with QoS 1, or nobody holds a message while the spool is away; and the broker must hold enough of
 them (mosquitto: max_queued_messages, 1000 by default, then it drops).
 
+A file is in place within seconds of the end of its hour: read a day some minutes after it is over.
+
 lakehouse.toml, [sources.devices_mqtt]: base_url is the folder of the files; broker (mqtt://user@host:1883, or mqtts://)
 and topics say where they come from. The password is C360_SECRET_DEVICES_MQTT.
 """
