@@ -457,6 +457,23 @@ def version() -> None:
     _console.print(f"c360 {__version__}")
 
 
+mqtt_app = typer.Typer(no_args_is_help=True, help="Devices over MQTT: their messages as files.")
+app.add_typer(mqtt_app, name="mqtt", rich_help_panel="Schedule")
+
+
+@mqtt_app.command("spool")
+def mqtt_spool(
+    source: Annotated[str, typer.Argument(help="A source with broker and topics in lakehouse.toml.")],
+) -> None:
+    """Listen to a source's topics and write what comes to files by the hour, until it is told to end (SIGTERM)."""
+    from etl.run.house import open_house
+    from etl.run.spool import spool
+
+    house = open_house(load_settings())
+    kept = spool(house, house.catalog.source(source), say=lambda text: _console.print(text, markup=False))
+    _console.print(f"{kept} messages kept")
+
+
 def main() -> None:
     """Run the command; an error the user can mend is one line on stderr."""
     # Records are decoded by the hundred thousand and none of them is a cycle: Python's collector, left at its 700

@@ -149,6 +149,7 @@ lawful_basis = Column(
     "basis under GDPR Art. 6",
     allowed=("consent", "contract", "legitimate_interest"),
 )
+tc_string = Column("tc_string", _S, "consent string of IAB Europe's framework (TCF)", privacy=_PERSONAL)
 
 # Ids of single events are pseudonyms: a source without one of its own makes it of a browser, a device, a card.
 # --- events -----------------------------------------------------------------------------------------------------------

@@ -27,20 +27,23 @@ _KNOWN: dict[str, tuple[str, ...]] = {
     "airflow": ("port", "database"),
     "sources": (),
 }
-_SOURCE_KEYS = ("base_url", "secret", "account", "allow_private")
+_SOURCE_KEYS = ("base_url", "secret", "account", "allow_private", "broker", "topics")
 
 
 @dataclass(frozen=True, slots=True)
 class SourceSettings:
     """How to reach one source here; empty strings fall back to its declaration.
 
-    `allow_private`: its HTTP address may be one of this machine or a private network.
+    `allow_private`: its HTTP address may be one of this machine or a private network. `broker` and `topics` (MQTT) say
+    where the messages come from that `c360 mqtt spool` writes to `base_url`.
     """
 
     base_url: str = ""
     secret: str = field(default="", repr=False)
     account: str = ""
     allow_private: bool = False
+    broker: str = ""
+    topics: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +122,8 @@ def load_settings(environ: Mapping[str, str] | None = None, *, cwd: Path | None 
             secret=environ.get(f"C360_SECRET_{source.upper()}", ""),
             account=_text(values.get("account", ""), f"sources.{source}.account", config),
             allow_private=_yes_or_no(values.get("allow_private", False), f"sources.{source}.allow_private", config),
+            broker=_text(values.get("broker", ""), f"sources.{source}.broker", config),
+            topics=_texts(values.get("topics", []), f"sources.{source}.topics", config),
         )
         for source, values in table.get("sources", {}).items()
     }
@@ -202,6 +207,12 @@ def _yes_or_no(value: Any, key: str, config: Path) -> bool:
     if not isinstance(value, bool):
         raise SettingsError(f"{config.name}: {key} is {value!r}; expected true or false, without quotes")
     return value
+
+
+def _texts(value: Any, key: str, config: Path) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise SettingsError(f"{config.name}: {key} is {value!r}; expected a list of texts, ['a', 'b']")
+    return tuple(_text(each, key, config) for each in value)
 
 
 def _match(value: Any, pattern: str, key: str, config: Path) -> str:

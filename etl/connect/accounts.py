@@ -7,12 +7,15 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from weakref import WeakKeyDictionary
 
 import httpx
 
 from etl.model import Limits
+
+#: How long an account that could not be reached counts as lost.
+LOST_FOR = timedelta(minutes=2)
 
 
 class Account:
@@ -24,6 +27,7 @@ class Account:
         self._places = threading.BoundedSemaphore(max(1, limits.concurrency))
         self._asked: deque[float] = deque(maxlen=max(1, limits.requests))
         self._transport: httpx.BaseTransport | None = None
+        self._lost: datetime | None = None
 
     @contextmanager
     def place(self, now: Callable[[], datetime], sleep: Callable[[float], None]) -> Iterator[None]:
@@ -41,6 +45,21 @@ class Account:
             at = max(now, self._asked[0] + self._limits.seconds) if full else now
             self._asked.append(at)
             return at - now
+
+    def is_lost(self, now: datetime) -> bool:
+        """True when nothing answered a moment ago: the next stream tries once, not through every pause again."""
+        with self._lock:
+            return self._lost is not None and now - self._lost < LOST_FOR
+
+    def lose(self, now: datetime) -> None:
+        """Nothing answered, however often it was asked."""
+        with self._lock:
+            self._lost = now
+
+    def find(self) -> None:
+        """It answered."""
+        with self._lock:
+            self._lost = None
 
     def transport(self, make: Callable[[], httpx.BaseTransport]) -> httpx.BaseTransport:
         """The connections to this account, made once and kept while the process lives."""

@@ -28,6 +28,8 @@ ROWS_A_PAGE = 50_000
 PARQUET_ROWS_A_PAGE = 200_000
 #: A cell longer than this is a quote that was never closed.
 LONGEST_CELL = 16 * 1024 * 1024
+#: A line longer than this is no record; it is never held whole.
+LONGEST_LINE = 16 * 1024 * 1024
 
 _JSON = msgspec.json.Encoder()
 
@@ -78,7 +80,7 @@ def picked_files(request: Files, connection: Connection, window: Window, where: 
 
     Raises: SourceUnreachable.
     """
-    folder = _folder(connection.base_url)
+    folder = folder_of(connection.base_url)
     if not folder.is_dir():
         raise SourceUnreachable(f"{where}: there is no folder {folder}; check base_url")
     if is_dated(request):
@@ -100,7 +102,8 @@ def is_dated(request: Files) -> bool:
     return "{yyyymmdd}" in request.pattern or "{date}" in request.pattern
 
 
-def _folder(base_url: str) -> Path:
+def folder_of(base_url: str) -> Path:
+    """The folder a base_url names: a path, or a file:// address."""
     parts = urlsplit(base_url)
     return Path(unquote(parts.path)) if parts.scheme == "file" else Path(base_url)
 
@@ -115,15 +118,27 @@ def _opened(path: Path) -> BinaryIO:
 
 
 def _json_lines(path: Path, _request: Files, _bounds: Bounds | None) -> Iterator[Page]:
-    """Each line to the byte, without its line end; blank lines are none."""
+    """Each line to the byte, without its line end; blank lines are none, and of an endless one the start is shown."""
     with _opened(path) as file:
-        lines = ((at, line.rstrip(b"\r\n")) for at, line in enumerate(file))
-        filled = ((at, line) for at, line in lines if line.strip())
+        lines = ((at, line.rstrip(b"\r\n"), is_whole) for at, (line, is_whole) in enumerate(_lines(file)))
+        filled = (one for one in lines if one[1].strip() or not one[2])
         while batch := list(islice(filled, ROWS_A_PAGE)):
-            records = [line for _, line in batch]
-            if batch[0][0] == 0:
-                records[0] = records[0].removeprefix(b"\xef\xbb\xbf")
-            yield Page(1, records, ordinals=[at for at, _ in batch])
+            whole = [(at, line) for at, line, is_whole in batch if is_whole]
+            rejected = [(line, "oversize") for _, line, is_whole in batch if not is_whole]
+            yield Page(1, [line for _, line in whole], rejected, [at for at, _ in whole])
+
+
+def _lines(file: BinaryIO) -> Iterator[tuple[bytes, bool]]:
+    """Lines with their ends, without a byte order mark; of one that is too long its first MiB, and False."""
+    mark = b"\xef\xbb\xbf"
+    while line := file.readline(LONGEST_LINE + 2):
+        line, mark = line.removeprefix(mark), b""
+        if len(line) <= LONGEST_LINE or line.endswith(b"\n"):
+            yield line, True
+            continue
+        while (more := file.readline(LONGEST_LINE)) and not more.endswith(b"\n"):
+            pass
+        yield line[: 1024 * 1024], False
 
 
 def _delimited(path: Path, request: Files, _bounds: Bounds | None) -> Iterator[Page]:

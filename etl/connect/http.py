@@ -104,23 +104,28 @@ class HttpClient:
 
         Raises: SourceUnreachable, SourceRefused, QuotaExhausted (long waits), TooMuchError, GoneError, SourceError.
         """
+        tries = 1 if self._account.is_lost(self._rhythm.now()) else TRIES
         retrying = tenacity.Retrying(
-            stop=tenacity.stop_after_attempt(TRIES),
+            stop=tenacity.stop_after_attempt(tries),
             wait=self._wait,
             retry=tenacity.retry_if_exception_type(_PassingError),
             sleep=self._rhythm.sleep,
             reraise=True,
         )
         try:
-            return retrying(self._ask_once, request, records_path)
+            told = retrying(self._ask_once, request, records_path)
         except _PassingError as trouble:
             if trouble.is_quota:
                 raise self._quota(request, str(trouble), trouble.wait or 60.0) from None
+            if trouble.is_unreachable:
+                self._account.lose(self._rhythm.now())
             kind = SourceUnreachable if trouble.is_unreachable else SourceError
             raise kind(
-                f"{self._where}: no good answer from {self._host(request.url)} in {TRIES} tries ({trouble}); "
-                "nothing was written; look at the source, then run the window again"
+                f"{self._where}: no good answer from {self._host(request.url)} in {tries} "
+                f"{'try' if tries == 1 else 'tries'} ({trouble}); nothing was written; look at the source, then run the window again"
             ) from None
+        self._account.find()
+        return told
 
     def _wait(self, state: tenacity.RetryCallState) -> float:
         """As long as the source says, and a little; else doubling from half a second, with full jitter."""

@@ -460,3 +460,25 @@ def test_a_protocol_of_its_own_asks_through_the_same_client() -> None:
 
 def test_a_stream_with_a_protocol_of_its_own_shows_the_same_in_every_process() -> None:
     assert "0x" not in repr(Own(exported))
+
+
+def test_what_could_not_be_reached_a_moment_ago_is_tried_once_by_the_next_stream() -> None:
+    clock = Clock()
+    asked: list[float] = []
+
+    def answer(_request: httpx.Request) -> httpx.Response:
+        asked.append(clock.now.timestamp())
+        raise httpx.ConnectError("refused")
+
+    rhythm = clock.rhythm
+    stream = things()
+    assert isinstance(stream.request, Http)
+    for expected in (TRIES, TRIES + 1):
+        with pytest.raises(SourceUnreachable):
+            list(
+                read_http(
+                    source_of(stream), stream, stream.request, Connection("https://api.example", SECRET, "lost"), DAY,
+                    transport=httpx.MockTransport(answer), rhythm=rhythm,
+                )
+            )  # fmt: skip
+        assert len(asked) == expected
