@@ -7,8 +7,11 @@ mend (a name, a setting, a window, a source, the disk); 70 a defect of this prog
 from __future__ import annotations
 
 import gc
+import json
 import sys
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,11 +23,10 @@ from etl.model import Window
 from etl.settings import load_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
+    from etl.run.house import House
     from etl.run.pipeline import Outcome
     from etl.serve.identity import Score
-    from etl.settings import Settings, SourceSettings
+    from etl.settings import Settings
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -41,6 +43,8 @@ airflow_app = typer.Typer(no_args_is_help=True, help="Airflow: start it, run thr
 app.add_typer(airflow_app, name="airflow", rich_help_panel="Schedule")
 identity_app = typer.Typer(no_args_is_help=True, help="Identity: why two records are one customer, and how sure.")
 app.add_typer(identity_app, name="identity", rich_help_panel="Ask")
+sources_app = typer.Typer(help="The systems that are pulled: what has landed, and whether they answer.")
+app.add_typer(sources_app, name="sources", rich_help_panel="Look after")
 
 # Piped output has no width of its own; 120 columns hold every table whole.
 _console = Console(width=None if sys.stdout.isatty() else 120)
@@ -59,30 +63,36 @@ def run(
 
     Without days: the history as one load, then the last three days one by one. Safe to run again.
     """
-    from etl.run.demo import demo_company
-
     settings = load_settings()
     windows = _windows(settings, first, last)
-    if settings.is_demo:
-        with _console.status("Preparing the demo company"):
-            context = demo_company(settings)
-            reached = context.__enter__()
-        try:
-            _run(settings, windows, reached, source)
-        finally:
-            context.__exit__(None, None, None)
-    else:
-        _run(settings, windows, None, source)
+    with _reached(settings) as house:
+        _run(house, windows, source)
 
 
 @app.command(rich_help_panel="Run")
 def backfill(
     source: Annotated[str, typer.Argument(help="A source's name; see c360 sources.")],
-    first: _From,
+    first: _From = "",
     last: _To = "",
+    streams: Annotated[str, typer.Option(metavar="A,B", help="Only these streams of it.")] = "",
+    every: Annotated[str, typer.Option(help="How long one window is: day, week or month.")] = "day",
+    gaps: Annotated[bool, typer.Option("--gaps", help="Only days the ingest log lacks.")] = False,
+    build: Annotated[bool, typer.Option(help="Then rebuild what depends on it.")] = True,
+    anew: Annotated[bool, typer.Option("--anew", help="Do not go on where an interrupted one stopped.")] = False,
 ) -> None:
-    """Pull one source again for some days, and rebuild what depends on it; the same function as every run."""
-    run(first=first, last=last, source=[source])
+    """Pull one source again for some days, window by window, and rebuild what depends on it.
+
+    The same function as every run and DAG. Interrupted, the same command goes on where it stopped.
+    With --gaps alone: from the company's first day to the last expected one.
+    """
+    settings = load_settings()
+    days = _backfill_days(settings, first, last, gaps)
+    try:
+        with _reached(settings) as house:
+            _backfill(house, source, [name for name in streams.split(",") if name], days, every, gaps, build, anew)
+    except KeyboardInterrupt:
+        _say("interrupted; the same command goes on", style="yellow")
+        raise typer.Exit(130) from None
 
 
 @app.command(rich_help_panel="Ask")
@@ -123,30 +133,51 @@ def tables(name: Annotated[str, typer.Argument(help="One table's columns; withou
     )
 
 
-@app.command(rich_help_panel="Look after")
-def sources() -> None:
-    """List the active sources and streams, what each feeds, and the windows already landed."""
+@sources_app.callback(invoke_without_command=True)
+def sources(
+    context: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="As JSON, gaps by day.")] = False
+) -> None:
+    """List every system declared, the active first: what has landed, what lacks, how far behind it is, its quota."""
+    if context.invoked_subcommand:
+        return
     from etl.run.house import open_house
+    from etl.run.overview import shown_days, standings
     from etl.run.show import show_rows
-    from etl.run.upkeep import landed
 
-    house = open_house(load_settings())
-    seen = landed(house)
+    found = standings(open_house(load_settings()), today=datetime.now(UTC).date())
+    if as_json:
+        print(json.dumps([each.told() for each in found], indent=1))
+        return
     show_rows(
         _console,
-        ("source", "stream", "kind", "feeds", "landed from", "to", "missing days", "rows"),
+        ("source", "stream", "kind", "last window", "gaps (days)", "lag (days)", "quota"),
         [
             (
-                s.name,
-                t.name,
-                t.kind.value,
-                ", ".join(dict.fromkeys(feed.subject for feed in t.feeds)),
-                *seen[s.name, t.name],
+                each.source if each.is_active else f"({each.source})",
+                each.stream,
+                each.kind,
+                each.last_window or ("never" if each.is_active else "not active"),
+                shown_days(each.gaps),
+                each.lag_days,
+                each.quota,
             )
-            for s in house.catalog.sources
-            for t in s.streams
+            for each in found
         ],
     )
+
+
+@sources_app.command("check")
+def sources_check(name: Annotated[str, typer.Argument(help="An active source.")]) -> None:
+    """Ask each stream of a source for one page, write nothing, and say what is wrong. Exit code 2 when something is."""
+    from etl.run.overview import check
+
+    with _reached(load_settings()) as house:
+        answers = []
+        for each in check(house, name, now=datetime.now(UTC)):
+            answers.append(each)
+            _say(f"{name}.{each.stream}: {each.said}", style="" if each.is_ok else "red")
+    if not all(each.is_ok for each in answers):
+        raise typer.Exit(2)
 
 
 @app.command(rich_help_panel="Look after")
@@ -390,41 +421,95 @@ def _start_airflow(settings: Settings):  # type: ignore[no-untyped-def]
 
 
 def _windows(settings: Settings, first: str, last: str) -> tuple[Window, ...]:
-    from etl.run.demo import last_day
+    from etl.run.overview import expected_day
     from etl.run.pipeline import history_and_days
 
     if first:
         return (Window.parse(f"{first}--{last or first}"),)
     if last:
         raise WindowRefused(f"--to {last} without --from; give the first day too")
-    end = last_day(settings) if settings.is_demo else settings.last_day or _yesterday()
-    return history_and_days(settings.first_day, end)
+    return history_and_days(settings.first_day, expected_day(settings, today=datetime.now(UTC).date()))
 
 
-def _yesterday() -> date:
-    return datetime.now(UTC).date() - timedelta(days=1)
+def _backfill_days(settings: Settings, first: str, last: str, gaps: bool) -> Window:
+    from etl.run.overview import expected_day
+
+    if first or last:
+        return _windows(settings, first, last)[0]
+    if not gaps:
+        raise WindowRefused("which days? give --from DAY, and --to DAY for more than one; or --gaps for all that lack")
+    return Window.of_days(settings.first_day, expected_day(settings, today=datetime.now(UTC).date()))
 
 
-def _run(
-    settings: Settings,
-    windows: tuple[Window, ...],
-    reached: Mapping[str, SourceSettings] | None,
-    only: list[str] | None,
-) -> None:
-    from etl.run import pipeline, show
+@contextmanager
+def _reached(settings: Settings) -> Iterator[House]:
+    """The house, and every source on the line: the demo company is prepared and served while the block runs."""
+    from etl.run.demo import demo_company
     from etl.run.house import open_house
 
-    house = open_house(settings, reached)
+    if not settings.is_demo:
+        yield open_house(settings)
+        return
+    with ExitStack() as served:
+        with _console.status("Preparing the demo company"):
+            reached = served.enter_context(demo_company(settings))
+        yield open_house(settings, reached)
+
+
+def _run(house: House, windows: tuple[Window, ...], only: list[str] | None) -> None:
+    from etl.run import pipeline, show
+
     for name in only or ():
         house.catalog.source(name)
     total = len(windows) * len(pipeline.steps(house)) + 1
-    run_id = f"c360-{datetime.now(UTC):%Y%m%dT%H%M%S}"
     with show.progress_of(_console, total, "Running") as ended:
         outcomes = pipeline.run(
-            house, windows, run_id=run_id, only_sources=only, progress=lambda outcome: ended(outcome.step)
+            house, windows, run_id=_run_id(), only_sources=only, progress=lambda outcome: ended(outcome.step)
         )
-    _show(settings, outcomes)
+    _show(house.settings, outcomes)
     _exit(outcomes)
+
+
+def _backfill(
+    house: House, name: str, streams: list[str], days: Window, every: str, gaps: bool, build: bool, anew: bool
+) -> None:
+    from etl.run import overview, show
+
+    source = house.catalog.source(name)
+    steps = overview.plan(house, source, streams, days, every=every, only_gaps=gaps)
+    notes = overview.notes_of(house, source, streams, days, every)
+    if anew:
+        notes.finish()
+    began, done = notes.read()
+    left = [step for step in steps if (step[0], step[1].key) not in done]
+    if gaps:
+        _say(f"{name}: {len(steps)} windows lack in the ingest log")
+    if were_done := len(steps) - len(left):
+        _say(f"going on: {were_done} of {len(steps)} windows were filled since {began} (--anew fills them again)")
+    filled: list[Outcome] = []
+    try:
+        with show.progress_of(_console, len(left), f"Filling {name}") as ended:
+
+            def one(outcome: Outcome) -> None:
+                filled.append(outcome)
+                ended(f"{outcome.step} {outcome.window}")
+
+            overview.fill(house, source, steps, notes, run_id=_run_id(), now=datetime.now(UTC), progress=one)
+    except KeyboardInterrupt:
+        _say(f"interrupted: {len(filled)} of {len(left)} windows were filled; the same command goes on", style="yellow")
+        raise typer.Exit(130) from None
+    show.show_outcomes(_console, filled, by_day=frozenset(house.catalog.bronze))
+    _exit(filled)
+    if build and filled:
+        _run(house, (days,), [])
+
+
+def _run_id() -> str:
+    return f"c360-{datetime.now(UTC):%Y%m%dT%H%M%S}"
+
+
+def _say(text: str, *, style: str = "") -> None:
+    _console.print(text, style=style, soft_wrap=True, markup=False, highlight=False)
 
 
 def _show(settings: Settings, outcomes: list[Outcome]) -> None:
@@ -438,7 +523,7 @@ def _show(settings: Settings, outcomes: list[Outcome]) -> None:
     by_day = {table.full_name for table in catalog.tables if table.partition is Partition.DAY}
     show.show_outcomes(_console, outcomes, by_day=frozenset({*by_day, *catalog.bronze}))
     if not any(outcome.exit_code for outcome in outcomes):
-        if settings.is_demo:
+        if settings.is_demo and house.lake.rows(house.catalog.table("silver.person_records")):
             truth = settings.home / "demo" / "truth" / "record_links.parquet"
             _console.print(f"\nIdentity against the demo's truth: {_scored(identity.score(house, truth))}")
         for title, query in show.EXAMPLES:

@@ -84,7 +84,7 @@ def load_catalog(active: Iterable[str] | None = None, declarations: Sequence[Pat
     Raises: DeclarationError when two declarations contradict each other; NameRefused for an unknown source;
     SettingsError when a declarations file cannot be read.
     """
-    known = _unique_sources([*sources.BUILTIN, *_declared(declarations)])
+    known = {source.name: source for source in declared_sources(declarations)}
     chosen = sources.BUILTIN if active is None else tuple(_known(known, name) for name in active)
     bronze: dict[str, tuple[Source, Stream, Table]] = {}
     for source in chosen:
@@ -96,6 +96,11 @@ def load_catalog(active: Iterable[str] | None = None, declarations: Sequence[Pat
         _check_builder(table)
     feeds = _feeds(bronze.values(), {table.name: table for table in declared if table.is_subject})
     return Catalog(chosen, _active(_ordered(declared), feeds), bronze, feeds)
+
+
+def declared_sources(declarations: Sequence[Path] = ()) -> tuple[Source, ...]:
+    """Every source declared here and in `declarations`, active or not. Raises: DeclarationError, SettingsError."""
+    return tuple(_unique_sources([*sources.BUILTIN, *_declared(declarations)]).values())
 
 
 def quarantine_of(table: Table) -> Table:

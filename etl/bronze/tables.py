@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from etl import fields as f
+from etl.bronze.drift import CHANGES, JSON_TYPES
 from etl.model import Column, Kind, Layer, Partition, Privacy, Source, Stream, Table, Type
+from etl.model.source import CONTRACTS
 
 ENVELOPE = (
     Column("_source", Type.STRING, "system the record comes from").required,
@@ -47,7 +49,16 @@ def bronze_table(source: Source, stream: Stream) -> Table:
 
 
 #: Why a record cannot be landed.
-REASONS = ("no_id", "no_time", "outside_window", "oversize", "ragged_row", "unreadable_json", "not_utf8")
+REASONS = (
+    "no_id",
+    "no_time",
+    "outside_window",
+    "oversize",
+    "ragged_row",
+    "unreadable_json",
+    "not_utf8",
+    "schema_drift",
+)
 
 DEAD_LETTERS = Table(
     layer=Layer.BRONZE,
@@ -106,6 +117,31 @@ INGEST_LOG = Table(
         Column("run_id", Type.STRING, "the run that landed it").required,
         Column("version", Type.INT, "version of the bronze table after it", minimum=0).required,
         Column("loaded_at", Type.TIMESTAMP, "when it was landed").required,
+    ),
+    partition=Partition.WHOLE,
+)
+
+SCHEMA_LOG = Table(
+    layer=Layer.BRONZE,
+    name="schema_log",
+    description="How the records of each stream changed their shape: JSON paths and types, never a value. A stream's "
+    "first window is there whole, of later ones only what was not so before.",
+    grain="one row per stream, window, path and change",
+    key=("source", "stream", "window_start", "window_end", "path", "json_type", "change", "contract"),
+    columns=(
+        f.source.required,
+        f.stream.required,
+        Column("window_start", Type.TIMESTAMP, "start of the window it was seen in, included").required,
+        Column("window_end", Type.TIMESTAMP, "end of that window, excluded").required,
+        Column("path", Type.STRING, "dotted path; [] any element of a list, * a key that is data").required,
+        Column("json_type", Type.STRING, "the type it has; of a vanished path, had", allowed=JSON_TYPES).required,
+        Column("change", Type.STRING, "what is different", allowed=CHANGES).required,
+        Column("severity", Type.STRING, "whether somebody should look", allowed=("info", "warning")).required,
+        Column("contract", Type.STRING, "the stream's contract then", allowed=CONTRACTS).required,
+        Column("previous_start", Type.TIMESTAMP, "start of the last window that had the path as it was"),
+        Column("previous_end", Type.TIMESTAMP, "end of that window, excluded"),
+        Column("run_id", Type.STRING, "the run that saw it").required,
+        Column("seen_at", Type.TIMESTAMP, "when it was seen").required,
     ),
     partition=Partition.WHOLE,
 )

@@ -17,6 +17,9 @@ from etl.errors import DeclarationError
 from etl.model.names import checked_name
 from etl.model.window import Window
 
+#: What becomes of records whose shape is not known; see `Stream`.
+CONTRACTS = ("evolve", "quarantine", "freeze")
+
 
 class Kind(Enum):
     """What a stream's records are, which decides how a window is written and makes every re-run safe.
@@ -302,6 +305,8 @@ class Stream:
     `ordinal_id` adds the record's position in its file to the id, where a file may hold true repeats.
     `speaks_for` names the stream whose records these are, when a second answer of the source tells of the same
     ones (a list of deletes): its rows carry that stream's name, and so its tombstones meet what they delete.
+    `contract` says what becomes of a record with a path nobody saw before, or another type: evolve (it lands, and
+    bronze.schema_log has a line) | quarantine (a dead letter, `schema_drift`) | freeze (the window is refused).
     """
 
     name: str
@@ -317,6 +322,7 @@ class Stream:
     max_dead_fraction: float = 0.05
     ordinal_id: bool = False
     speaks_for: str = ""
+    contract: str = "evolve"
 
     @property
     def identity(self) -> str:
@@ -325,6 +331,8 @@ class Stream:
 
     def __post_init__(self) -> None:
         checked_name(self.name, "stream")
+        if self.contract not in CONTRACTS:
+            raise DeclarationError(f"stream {self.name}: contract {self.contract!r}; expected one of {CONTRACTS}")
         if self.at is None and self.kind is not Kind.SNAPSHOT:
             raise DeclarationError(f"stream {self.name}: a {self.kind.value} stream needs `at`, the time of its window")
 

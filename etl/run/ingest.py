@@ -15,7 +15,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from hashlib import sha256
 
@@ -29,6 +29,7 @@ from etl.errors import SourceError
 from etl.lake import Commit, Lake, Staged, StagedFile
 from etl.model import Kind, Source, Stream, Table, Window
 from etl.model.frames import schema_of
+from etl.run.contract import judged, keep, named
 from etl.run.report import Report
 
 Audit = Callable[[Table, pl.DataFrame], None]
@@ -79,14 +80,17 @@ def ingest(
     asked = asked_window(stream, window, now=now)
     landing = read_landing(source, stream, connection, asked, run_id=run_id, now=now, progress=progress)
     _refuse_too_many_dead(source, stream, window, landing)
+    told = judged(lake, source, stream, window, landing.rows, run_id=run_id, now=now)
+    landing = replace(landing, rows=told.rows, dead=pl.concat([landing.dead, told.dead]))
     table = bronze_table(source, stream)
     load_id = f"{run_id}:{table.full_name}:{window.start:%Y%m%dT%H%M%SZ}-{window.end:%Y%m%dT%H%M%SZ}"
     commit, known = _land(lake, table, stream, asked, landing.rows, load_id=load_id, audit=audit)
     _keep_dead(lake, source, stream, landing.dead, load_id=load_id)
+    keep(lake, source, stream, window, told, load_id=load_id)
     _log(lake, source, stream, window, landing, commit, run_id=run_id, now=now, load_id=load_id)
     return Report(
         table=table.full_name,
-        window=_named(window),
+        window=named(window),
         rows_in=landing.records,
         rows_out=landing.rows.height - known,
         quarantined=landing.dead.height,
@@ -95,12 +99,8 @@ def ingest(
         seconds=time.perf_counter() - began,
         version=commit.version,
         written=commit.written,
+        warnings=told.warnings,
     ).balanced()
-
-
-def _named(window: Window) -> str:
-    """The window's key, or where it is not made of whole days, its ends."""
-    return window.key if all(covers(window, day) for day in window.days) else str(window)
 
 
 def asked_window(stream: Stream, window: Window, *, now: datetime) -> Window:

@@ -79,7 +79,7 @@ def run(
         for outcome in _one_window(house, window, run_id=run_id, only_sources=only_sources):
             outcomes.append(outcome)
             progress(outcome)
-    outcome = _attempt("publish", windows[-1].key, lambda: _published(house))
+    outcome = attempt("publish", windows[-1].key, lambda: _published(house))
     progress(outcome)
     return [*outcomes, outcome]
 
@@ -94,17 +94,18 @@ def _one_window(house: House, window: Window, *, run_id: str, only_sources: Sequ
             source, stream, _ = house.catalog.bronze[name]
             if only_sources is not None and source.name not in only_sources:
                 continue
-            outcome = _attempt(
+            outcome = attempt(
                 name, window.key, partial(ingest_stream, house, source.name, stream.name, window, run_id=run_id)
             )
         else:
-            outcome = _attempt(name, window.key, partial(build_table, house, name, window, run_id=run_id))
+            outcome = attempt(name, window.key, partial(build_table, house, name, window, run_id=run_id))
         if outcome.state is not State.DONE:
             broken.add(name)
         yield outcome
 
 
-def _attempt(step: str, window: str, act: Callable[[], Report | None]) -> Outcome:
+def attempt(step: str, window: str, act: Callable[[], Report | None]) -> Outcome:
+    """How the step ended; an error is its one line and its exit code."""
     try:
         return Outcome(step, window, State.DONE, act())
     except C360Error as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from etl.bronze.tables import DEAD_LETTERS, INGEST_LOG
+from etl.bronze.tables import DEAD_LETTERS, INGEST_LOG, SCHEMA_LOG
 from etl.catalog import quarantine_of
 from etl.run.house import House
 from etl.serve import catalogue
@@ -10,9 +10,10 @@ from expectations.docs import build_docs
 
 
 def publish(house: House) -> int:
-    """Publish views over every silver, gold and quarantine table and the ingest log; gives how many tables that is."""
+    """Publish views over every silver, gold and quarantine table and the logs of ingestion; gives how many."""
     subjects = [table for table in house.catalog.tables if table.is_subject]
-    tables = [*house.catalog.tables, *(quarantine_of(table) for table in subjects), DEAD_LETTERS, INGEST_LOG]
+    logs = [DEAD_LETTERS, INGEST_LOG, SCHEMA_LOG]
+    tables = [*house.catalog.tables, *(quarantine_of(table) for table in subjects), *logs]
     there = [table for table in tables if house.lake.exists(table)]
     catalogue.publish(house.settings.lake_path, there, house.settings.catalogue_path)
     build_docs(house.settings.docs_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from etl.errors import ConservationError
@@ -14,6 +15,7 @@ class Report:
     rows_in + derived == rows_out + quarantined + deduplicated + filtered, always (`balanced`). For a table whose
     rows stand for several input rows, `rows_out` of the balance is the sum of its weight: `accounted`.
     `version` is the Delta version now visible; `written` is false when that already held the same rows.
+    `warnings` are lines for whoever looks after it; names of paths, never values.
     """
 
     table: str
@@ -28,6 +30,7 @@ class Report:
     version: int | None = None
     written: bool = False
     accounted: int | None = None
+    warnings: Sequence[str] = ()
 
     def balanced(self) -> Report:
         """Itself, when it balances.

@@ -115,6 +115,9 @@ def show_outcomes(console: Console, outcomes: Sequence[Outcome], *, by_day: froz
     if reports and not any(report.written for report in reports):
         console.print("Nothing new was written: every table already held these rows.")
     for outcome in outcomes:
+        for warning in outcome.report.warnings if outcome.report is not None else ():
+            _say(console, f"warning  {warning}", style="yellow")
+    for outcome in outcomes:
         if outcome.state is State.FAILED:
             _say(console, f"failed   {outcome.step} {outcome.window}: {outcome.why}", style="red")
     stopped = list(dict.fromkeys(outcome.step for outcome in outcomes if outcome.state is State.STOPPED))

@@ -1,10 +1,12 @@
 """What a scheduler may ask for: names and window keys in, counts out. Each call opens the house anew.
 
-Counts are all that goes back to the scheduler's own database (XCom): no row, no name, no path.
+Counts, and warnings that name a field of a source, are all that goes back to the scheduler's own database (XCom): no
+row, no name of a person, no path.
 """
 
 from __future__ import annotations
 
+import logging
 from dataclasses import asdict
 from typing import Any
 
@@ -15,13 +17,18 @@ from etl.run.publish import publish as publish_house
 from etl.run.steps import build_table, ingest_stream
 from etl.settings import load_settings
 
+_log = logging.getLogger(__name__)
+
 
 def ingest(source: str, stream: str, key: str, run_id: str) -> dict[str, Any]:
     """Land one stream's window in bronze; the report's counts.
 
     Raises: NameRefused, SourceError, QualityError, LakeError.
     """
-    return asdict(ingest_stream(_house(), source, stream, Window.parse(key), run_id=run_id))
+    report = ingest_stream(_house(), source, stream, Window.parse(key), run_id=run_id)
+    for warning in report.warnings:
+        _log.warning(warning)
+    return asdict(report)
 
 
 def build(table: str, key: str, run_id: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What stands in the lake, for the person who looks after it: landed windows, versions, rejected rows."""
+"""What stands in the lake, for the person who looks after it: versions, rejected rows."""
 
 from __future__ import annotations
 
@@ -6,29 +6,9 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from etl.bronze.tables import INGEST_LOG
 from etl.catalog import quarantine_of
-from etl.model import Table, days_of
+from etl.model import Table
 from etl.run.house import House
-
-
-def landed(house: House) -> dict[tuple[str, str], tuple[str, str, str, str]]:
-    """Per (source, stream): first and last landed day, days missing between them, rows landed; from the ingest log."""
-    log = house.lake.read(INGEST_LOG).collect()
-    found: dict[tuple[str, str], tuple[str, str, str, str]] = {}
-    for source in house.catalog.sources:
-        for stream in source.streams:
-            rows = log.filter((pl.col("source") == source.name) & (pl.col("stream") == stream.name))
-            if rows.is_empty():
-                found[source.name, stream.name] = ("never", "", "", "")
-                continue
-            windows = rows.select("window_start", "window_end").unique().rows()
-            days = {day for start, end in windows for day in days_of(start, end)}
-            missing = (max(days) - min(days)).days + 1 - len(days)
-            there = house.lake.read(house.catalog.bronze[f"bronze.{source.name}_{stream.name}"][2])
-            count = there.select(pl.len()).collect().item()
-            found[source.name, stream.name] = (min(days).isoformat(), max(days).isoformat(), str(missing), f"{count:,}")
-    return found
 
 
 def standing(house: House) -> list[tuple[str, str, str]]:
