@@ -18,6 +18,7 @@ from etl.bronze.tables import bronze_table
 from etl.errors import DeclarationError, NameRefused, SettingsError
 from etl.model import Column, Feed, Kind, Layer, Partition, Privacy, Source, Stream, Table, Type
 from etl.model.names import checked_name
+from etl.sources_toml import sources_in
 
 #: What a builder may ask for by keyword; `etl.run.build` hands it over.
 OFFERED = frozenset({"as_of", "window", "key", "currency", "country", "previous"})
@@ -84,17 +85,18 @@ def load_catalog(active: Iterable[str] | None = None, declarations: Sequence[Pat
     Raises: DeclarationError when two declarations contradict each other; NameRefused for an unknown source;
     SettingsError when a declarations file cannot be read.
     """
-    known = _unique_sources([*sources.BUILTIN, *_declared(declarations)])
+    declared = _unique_tables(_tables_of(silver) + _tables_of(gold))
+    subjects = {table.name: table for table in declared if table.is_subject}
+    known = _unique_sources([*sources.BUILTIN, *_declared(declarations, subjects)])
     chosen = sources.BUILTIN if active is None else tuple(_known(known, name) for name in active)
     bronze: dict[str, tuple[Source, Stream, Table]] = {}
     for source in chosen:
         for stream in source.streams:
             table = bronze_table(source, stream)
             bronze[table.full_name] = (source, stream, table)
-    declared = _unique_tables(_tables_of(silver) + _tables_of(gold))
     for table in declared:
         _check_builder(table)
-    feeds = _feeds(bronze.values(), {table.name: table for table in declared if table.is_subject})
+    feeds = _feeds(bronze.values(), subjects)
     return Catalog(chosen, _active(_ordered(declared), feeds), bronze, feeds)
 
 
@@ -147,9 +149,15 @@ def _unique_sources(declared: Sequence[Source]) -> dict[str, Source]:
     return known
 
 
-def _declared(files: Sequence[Path]) -> list[Source]:
+def _declared(files: Sequence[Path], subjects: Mapping[str, Table]) -> list[Source]:
+    """The sources of Python files (their `SOURCES`) and of TOML files (their sections)."""
     found: list[Source] = []
     for path in files:
+        if path.suffix == ".toml":
+            found.extend(
+                sources_in(path, {name: {c.name: c.allowed for c in t.accepts} for name, t in subjects.items()})
+            )
+            continue
         spec = importlib.util.spec_from_file_location(f"c360_declarations_{path.stem}", path)
         if spec is None or spec.loader is None or not path.is_file():
             raise SettingsError(f"lakehouse.declarations names {path.name}, and there is no such Python file")
