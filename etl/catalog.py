@@ -18,6 +18,7 @@ from etl.bronze.tables import bronze_table
 from etl.errors import DeclarationError, NameRefused, SettingsError
 from etl.model import Column, Feed, Kind, Layer, Partition, Privacy, Source, Stream, Table, Type
 from etl.model.names import checked_name
+from etl.sources_toml import sources_in
 
 #: What a builder may ask for by keyword; `etl.run.build` hands it over.
 OFFERED = frozenset({"as_of", "window", "key", "currency", "country", "previous"})
@@ -84,6 +85,7 @@ def load_catalog(active: Iterable[str] | None = None, declarations: Sequence[Pat
     Raises: DeclarationError when two declarations contradict each other; NameRefused for an unknown source;
     SettingsError when a declarations file cannot be read.
     """
+    declared = declared_tables()
     known = {source.name: source for source in declared_sources(declarations)}
     chosen = sources.BUILTIN if active is None else tuple(_known(known, name) for name in active)
     bronze: dict[str, tuple[Source, Stream, Table]] = {}
@@ -91,7 +93,6 @@ def load_catalog(active: Iterable[str] | None = None, declarations: Sequence[Pat
         for stream in source.streams:
             table = bronze_table(source, stream)
             bronze[table.full_name] = (source, stream, table)
-    declared = _unique_tables(_tables_of(silver) + _tables_of(gold))
     for table in declared:
         _check_builder(table)
     feeds = _feeds(bronze.values(), {table.name: table for table in declared if table.is_subject})
@@ -100,7 +101,13 @@ def load_catalog(active: Iterable[str] | None = None, declarations: Sequence[Pat
 
 def declared_sources(declarations: Sequence[Path] = ()) -> tuple[Source, ...]:
     """Every source declared here and in `declarations`, active or not. Raises: DeclarationError, SettingsError."""
-    return tuple(_unique_sources([*sources.BUILTIN, *_declared(declarations)]).values())
+    subjects = {table.name: table for table in declared_tables() if table.is_subject}
+    return tuple(_unique_sources([*sources.BUILTIN, *_declared(declarations, subjects)]).values())
+
+
+def declared_tables() -> list[Table]:
+    """Every silver and gold table declared here. Raises: DeclarationError when a name is declared twice."""
+    return _unique_tables(_tables_of(silver) + _tables_of(gold))
 
 
 def quarantine_of(table: Table) -> Table:
@@ -152,9 +159,15 @@ def _unique_sources(declared: Sequence[Source]) -> dict[str, Source]:
     return known
 
 
-def _declared(files: Sequence[Path]) -> list[Source]:
+def _declared(files: Sequence[Path], subjects: Mapping[str, Table]) -> list[Source]:
+    """The sources of Python files (their `SOURCES`) and of TOML files (their sections)."""
     found: list[Source] = []
     for path in files:
+        if path.suffix == ".toml":
+            found.extend(
+                sources_in(path, {name: {c.name: c.allowed for c in t.accepts} for name, t in subjects.items()})
+            )
+            continue
         spec = importlib.util.spec_from_file_location(f"c360_declarations_{path.stem}", path)
         if spec is None or spec.loader is None or not path.is_file():
             raise SettingsError(f"lakehouse.declarations names {path.name}, and there is no such Python file")

@@ -27,7 +27,12 @@ _KNOWN: dict[str, tuple[str, ...]] = {
     "airflow": ("port", "database"),
     "sources": (),
 }
-_SOURCE_KEYS = ("base_url", "secret", "account", "allow_private", "broker", "topics")
+_SOURCE_KEYS = ("base_url", "account", "allow_private", "broker", "topics")
+#: Keys whose value could only be a secret, wherever in a source's section they stand.
+_SECRET_KEYS = frozenset({"secret", "password", "authorization", "x-api-key", "api_key", "apikey", "access_token"})
+#: Sections whose keys are the source's own words, not ours.
+_PATHS = frozenset({"fields", "where", "unless", "values"})
+_PASSWORD = re.compile(r"[\w+.-]+://[^/@:]*:[^/@]+@")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +123,7 @@ def load_settings(environ: Mapping[str, str] | None = None, *, cwd: Path | None 
     name = _text(company.get("name", "demo"), "company.name", config)
     sources = {
         source: SourceSettings(
-            base_url=_text(values.get("base_url", ""), f"sources.{source}.base_url", config),
+            base_url=address(_text(values.get("base_url", ""), f"sources.{source}.base_url", config), base),
             secret=environ.get(f"C360_SECRET_{source.upper()}", ""),
             account=_text(values.get("account", ""), f"sources.{source}.account", config),
             allow_private=_yes_or_no(values.get("allow_private", False), f"sources.{source}.allow_private", config),
@@ -149,9 +154,12 @@ def load_settings(environ: Mapping[str, str] | None = None, *, cwd: Path | None 
             "airflow.database",
             config,
         ),
-        declarations=tuple(
-            (base / _text(path, "lakehouse.declarations", config)).resolve()
-            for path in lakehouse.get("declarations", [])
+        declarations=(
+            *(
+                (base / _text(path, "lakehouse.declarations", config)).resolve()
+                for path in lakehouse.get("declarations", [])
+            ),
+            *([config.resolve()] if any(map(is_declared, table.get("sources", {}).values())) else []),
         ),
         sources=sources,
         config=config.resolve() if config.is_file() else None,
@@ -178,18 +186,47 @@ def _check_keys(table: dict[str, Any], config: Path) -> None:
             if section == "sources":
                 if not isinstance(value, dict):
                     raise SettingsError(f"{config.name}: sources.{key} must be a section, [sources.{key}]")
-                for inner in value:
-                    if inner == "secret":
-                        raise SettingsError(
-                            f"{config.name}: sources.{key}.secret: secrets do not belong in files; "
-                            f"set C360_SECRET_{key.upper()} in the environment"
-                        )
+                refuse_secrets(value, key, f"{config.name}: sources.{key}")
+                for inner in value if not is_declared(value) else ():
                     if inner not in _SOURCE_KEYS:
                         raise SettingsError(
                             f"{config.name}: unknown key sources.{key}.{inner}{_guess(inner, _SOURCE_KEYS)}"
                         )
             elif key not in keys:
                 raise SettingsError(f"{config.name}: unknown key {section}.{key}{_guess(key, keys)}")
+
+
+def is_declared(section: Mapping[str, Any]) -> bool:
+    """True when a section declares a source itself, and does not only say where a known one is reached."""
+    return "streams" in section or "kind" in section
+
+
+def refuse_secrets(section: Any, source: str, where: str) -> None:
+    """Raises: SettingsError when a source's section holds what only the environment may: a secret, under any name."""
+    if isinstance(section, list):
+        for number, each in enumerate(section, start=1):
+            refuse_secrets(each, source, f"{where}.{number}")
+    if not isinstance(section, dict):
+        return
+    for key, value in section.items():
+        is_secret = key.lower() in _SECRET_KEYS and isinstance(value, str)
+        if is_secret or (key == "base_url" and isinstance(value, str) and _PASSWORD.match(value)):
+            what = "a password in an address" if key == "base_url" else key
+            raise SettingsError(
+                f"{where}.{key}: secrets do not belong in files, and {what} is one; "
+                f"set C360_SECRET_{source.upper()} in the environment"
+            )
+        if key not in _PATHS:
+            refuse_secrets(value, source, f"{where}.{key}")
+
+
+def address(value: str, beside: Path) -> str:
+    """An address as it is used: folders and SQLite files are looked for beside the file that names them."""
+    if value.startswith("sqlite:///") and not value.startswith("sqlite:////"):
+        return f"sqlite:///{(beside / value.removeprefix('sqlite:///')).resolve()}"
+    if not value or ":" in value.partition("/")[0]:
+        return value
+    return str((beside / value).resolve())
 
 
 def _guess(word: str, known: Any) -> str:

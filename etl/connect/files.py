@@ -66,7 +66,7 @@ def read_files(
     Raises: SourceUnreachable, SourceError.
     """
     where = f"{source.name}.{stream.name}"
-    read = _FORMATS[request.format]
+    read = FORMATS[request.format]
     number = 0
     for path, day in picked_files(request, connection, window, where):
         with _named_errors(where, path):
@@ -238,7 +238,7 @@ def json_of_rows(frame: pl.DataFrame) -> pl.Series:
     return frame.select(pl.struct(columns).struct.json_encode()).to_series()
 
 
-_FORMATS = {"jsonl": _json_lines, "csv": _delimited, "tsv": _delimited, "parquet": _parquet}
+FORMATS = {"jsonl": _json_lines, "csv": _delimited, "tsv": _delimited, "parquet": _parquet}
 
 
 @contextmanager

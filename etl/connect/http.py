@@ -122,8 +122,8 @@ class HttpClient:
             kind = SourceUnreachable if trouble.is_unreachable else SourceError
             raise kind(
                 f"{self._where}: no good answer from {self._host(request.url)} in {tries} "
-                f"{'try' if tries == 1 else 'tries'} ({trouble}); nothing was written; look at the source, then run the "
-                "window again"
+                f"{'try' if tries == 1 else 'tries'} ({trouble}); nothing was written; look at the source, then run "
+                "the window again"
             ) from None
         self._account.find()
         return told

@@ -44,7 +44,7 @@ def read_sql(
         is_sqlite = engine.dialect.name == "sqlite"
         # SQLite keeps what it was given, whatever the column says: take it as it is stored.
         columns = [sa.type_coerce(c, NullType()).label(c.name) if is_sqlite else c for c in table.columns]
-        query = sa.select(*columns).where(*_bounds(table, request, window, is_sqlite=is_sqlite))
+        query = sa.select(*columns).where(_in_window(table, request, window, is_sqlite=is_sqlite))
         names = [column.name for column in table.columns]
         with engine.connect().execution_options(stream_results=True, yield_per=ROWS_A_PAGE) as answering:
             for number, rows in enumerate(answering.execute(query).partitions(), start=1):
@@ -63,7 +63,18 @@ def _plain(value: Any) -> Any:
         return bytes(value).hex()
     if isinstance(value, Decimal):
         return value if value.is_finite() else None
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        # Drivers tell a moment in the session's zone, and a session's zone is nobody's promise.
+        return value.astimezone(UTC)
+    if isinstance(value, list):
+        return [_plain(each) for each in value]
     return value
+
+
+def _in_window(table: sa.Table, request: Sql, window: Window, *, is_sqlite: bool) -> sa.ColumnElement[bool]:
+    """What the database filters on. A row without a time is in every window: it is a dead letter, never silence."""
+    bounds = _bounds(table, request, window, is_sqlite=is_sqlite)
+    return sa.or_(sa.and_(*bounds), table.columns[request.cursor].is_(None)) if bounds else sa.true()
 
 
 def _bounds(table: sa.Table, request: Sql, window: Window, *, is_sqlite: bool) -> list[sa.ColumnElement[bool]]:
