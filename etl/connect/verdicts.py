@@ -339,6 +339,40 @@ def _x(answer: Answer, body: Any, wait: float | None, why: str) -> Verdict | Non
     return None
 
 
+def _stripe(answer: Answer, body: Any, wait: float | None, why: str) -> Verdict | None:
+    """Errors are {error: {type, code, message}}. A 429 is a rate, or (lock_timeout) an object in use just now; 409 and
+    stripe-should-retry pass as well.
+    """
+    error = body.get("error") if isinstance(body, dict) else None
+    if not isinstance(error, dict):
+        return None
+    code = error.get("code")
+    why = f"{code or error.get('type')}: {why}"
+    if answer.status == 401:
+        return Verdict(Means.REAUTH, why=why)
+    if answer.status == 429 and code != "lock_timeout":
+        return Verdict(Means.QUOTA, 1.0 if wait is None else wait, why)
+    if answer.status == 409 or answer.headers.get("stripe-should-retry") == "true":
+        return Verdict(Means.RETRY, wait, why)
+    return Verdict(Means.RETRY if answer.status in PASSING else Means.FATAL, wait, why)
+
+
+def _woocommerce(answer: Answer, body: Any, wait: float | None, why: str) -> Verdict | None:
+    """Errors are {code, message, data: {status}}; some hosts send them as 200, and then data.status counts."""
+    code = body.get("code") if isinstance(body, dict) else None
+    if not isinstance(code, str):
+        return None
+    data = body.get("data")
+    said = data.get("status") if isinstance(data, dict) else None
+    status = said if answer.is_good and isinstance(said, int) else answer.status
+    why = f"{code.removeprefix('woocommerce_')}: {why}"
+    if status == 401:
+        return Verdict(Means.REAUTH, why=why)
+    if status == 429:
+        return Verdict(Means.QUOTA, 10.0 if wait is None else wait, why)
+    return Verdict(Means.RETRY if status in PASSING else Means.FATAL, wait, why)
+
+
 DIALECTS: Mapping[str, _Dialect] = {
     "standard": _no_dialect,
     "hubspot": _hubspot,
@@ -354,6 +388,8 @@ DIALECTS: Mapping[str, _Dialect] = {
     "google": _google,
     "matomo": _matomo,
     "x": _x,
+    "stripe": _stripe,
+    "woocommerce": _woocommerce,
 }
 
 _UNREADABLE = object()
