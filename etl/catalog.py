@@ -8,9 +8,9 @@ import importlib.util
 import inspect
 import pkgutil
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 
 from etl import fields as f
 from etl import gold, silver, sources
@@ -79,15 +79,22 @@ class Catalog:
         return _knows_customers(table)
 
 
-def load_catalog(active: Iterable[str] | None = None, declarations: Sequence[Path] = ()) -> Catalog:
+def load_catalog(
+    active: Iterable[str] | None = None,
+    declarations: Sequence[Path] = (),
+    streams: Mapping[str, Sequence[str]] = MappingProxyType({}),
+) -> Catalog:
     """Everything declared here and in `declarations`; only the sources named in `active` (None: all built in).
 
-    Raises: DeclarationError when two declarations contradict each other; NameRefused for an unknown source;
+    `streams`: of a source named there, only these streams.
+
+    Raises: DeclarationError when two declarations contradict each other; NameRefused for an unknown source or stream;
     SettingsError when a declarations file cannot be read.
     """
     declared = declared_tables()
     known = {source.name: source for source in declared_sources(declarations)}
     chosen = sources.BUILTIN if active is None else tuple(_known(known, name) for name in active)
+    chosen = tuple(_narrowed(source, streams[source.name]) if source.name in streams else source for source in chosen)
     bronze: dict[str, tuple[Source, Stream, Table]] = {}
     for source in chosen:
         for stream in source.streams:
@@ -148,6 +155,15 @@ def _known(known: Mapping[str, Source], name: str) -> Source:
     if name not in known:
         raise NameRefused(f"source {name!r} is declared nowhere{_near(name, list(known))}")
     return known[name]
+
+
+def _narrowed(source: Source, names: Sequence[str]) -> Source:
+    """The source with these streams only. Raises: NameRefused; DeclarationError where one speaks for a missing one."""
+    known = {stream.name: stream for stream in source.streams}
+    for name in names:
+        if name not in known:
+            raise NameRefused(f"source {source.name} has no stream {name!r}{_near(name, list(known))}")
+    return replace(source, streams=tuple(stream for stream in source.streams if stream.name in names))
 
 
 def _unique_sources(declared: Sequence[Source]) -> dict[str, Source]:

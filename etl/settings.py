@@ -27,7 +27,7 @@ _KNOWN: dict[str, tuple[str, ...]] = {
     "airflow": ("port", "database"),
     "sources": (),
 }
-_SOURCE_KEYS = ("base_url", "account", "allow_private", "broker", "topics")
+_SOURCE_KEYS = ("base_url", "account", "allow_private", "streams", "broker", "topics")
 #: Keys whose value could only be a secret, wherever in a source's section they stand.
 _SECRET_KEYS = frozenset({"secret", "password", "authorization", "x-api-key", "api_key", "apikey", "access_token"})
 #: Sections whose keys are the source's own words, not ours.
@@ -39,7 +39,8 @@ _PASSWORD = re.compile(r"[\w+.-]+://[^/@:]*:[^/@]+@")
 class SourceSettings:
     """How to reach one source here; empty strings fall back to its declaration.
 
-    `allow_private`: its HTTP address may be one of this machine or a private network. `broker` and `topics` (MQTT) say
+    `allow_private`: its HTTP address may be one of this machine or a private network. `streams` are the only ones that
+    are pulled; none named: all. `broker` and `topics` (MQTT) say
     where the messages come from that `c360 mqtt spool` writes to `base_url`.
     """
 
@@ -47,6 +48,7 @@ class SourceSettings:
     secret: str = field(default="", repr=False)
     account: str = ""
     allow_private: bool = False
+    streams: tuple[str, ...] = ()
     broker: str = ""
     topics: tuple[str, ...] = ()
 
@@ -127,6 +129,10 @@ def load_settings(environ: Mapping[str, str] | None = None, *, cwd: Path | None 
             secret=environ.get(f"C360_SECRET_{source.upper()}", ""),
             account=_text(values.get("account", ""), f"sources.{source}.account", config),
             allow_private=_yes_or_no(values.get("allow_private", False), f"sources.{source}.allow_private", config),
+            # In a section that declares its source, `streams` are the declarations: all of them are pulled.
+            streams=()
+            if is_declared(values)
+            else _texts(values.get("streams", []), f"sources.{source}.streams", config),
             broker=_text(values.get("broker", ""), f"sources.{source}.broker", config),
             topics=_texts(values.get("topics", []), f"sources.{source}.topics", config),
         )

@@ -59,3 +59,6 @@ SOURCES = (
     "shopify",
     "snowplow",
 )
+
+#: Of these systems the company uses some of the streams only.
+STREAMS = {"hubspot": ("contacts", "contacts_archived"), "meta_ads": ("insights",)}

@@ -40,4 +40,6 @@ def open_house(settings: Settings, reached: Mapping[str, SourceSettings] | None 
     """
     reached = settings.sources if reached is None else {**reached, **settings.sources}
     active = demo.SOURCES if settings.is_demo and not settings.declarations else tuple(reached)
-    return House(settings, load_catalog(active, settings.declarations), Lake(settings.lake_path), reached)
+    chosen = {name: here.streams for name, here in reached.items() if here.streams}
+    streams = {**demo.STREAMS, **chosen} if settings.is_demo else chosen
+    return House(settings, load_catalog(active, settings.declarations, streams), Lake(settings.lake_path), reached)

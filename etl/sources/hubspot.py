@@ -263,7 +263,8 @@ def hubspot(name: str, title: str, objects: str, associations: str) -> Source:
         streams=(
             changed("contacts", contacts, PROPERTIES, contact_by, _PERSON),
             archived("contacts", contacts, PROPERTIES, _PERSON),
-            merged("contacts", contacts, contact_by, _PERSON),
+            # Fed to nothing yet: the tombstone of a contact never seen would be a person without a single identifier.
+            merged("contacts", contacts, contact_by),
             changed("companies", companies, COMPANY_PROPERTIES, other_by),
             archived("companies", companies, COMPANY_PROPERTIES),
             merged("companies", companies, other_by),
