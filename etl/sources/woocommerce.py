@@ -6,10 +6,13 @@ of your own shop, the secret is `consumer key:consumer secret`. Quirks:
 - `modified_after` and `modified_before` leave their own moments out: a second more is asked for. A time with an offset
   or Z is turned into the shop's zone before it meets the GMT column, so times are written bare, with dates_are_gmt.
 - An order that changes while the pages are read leaves the window, and all behind it move up. Pages are therefore read
-  from the last to the first: then one may come twice, which counts once, but none is missed.
+  from the last to the first: then one may come twice, which counts once, but none is missed once the window is over.
 - What was deleted stands under status=trash, which status=any leaves out. Trash that was emptied is never told.
 - An order tells its refunds one by one: `refund_total` beside it is their sum, as a positive amount.
+  Which lines were sent back is not read.
 - Customers know no filter by date: they are read whole. A guest has customer_id 0.
+- `login` is the shop's small user number: where another system counts its people from 1 too, take it out of one of the
+  two, or strangers share a login.
 - Lines are without tax and after discounts, the order's total is with both and with shipping.
 
 Not verified against a live shop.

@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 
 from etl.connect.reader import refuse_too_old
-from etl.errors import QuotaExhausted, SourceError, SourceRefused, WindowRefused
+from etl.errors import QuotaExhausted, SourceError, SourceRefused, SourceUnreachable, WindowRefused
 from etl.model import Source, Stream, Window
 from etl.model.frames import dtype
 from etl.silver.order_lines import ORDER_LINES
@@ -404,6 +404,13 @@ def test_passing_trouble_is_tried_again(status: int, error: dict[str, Any], head
 
     assert ["ch_1"] == [record["id"] for record in kept.records]
     assert 2 == len(kept.requests)
+
+
+def test_an_object_that_stays_in_use_is_no_spent_quota() -> None:
+    with pytest.raises((SourceError, SourceUnreachable), match="lock_timeout: in use") as stuck:
+        failing(429, {"type": "invalid_request_error", "code": "lock_timeout", "message": "in use"})
+
+    assert not isinstance(stuck.value, QuotaExhausted)
 
 
 # --- Stripe's own examples --------------------------------------------------------------------------------------------

@@ -271,8 +271,11 @@ def test_the_state_of_an_order_is_in_our_words(said: str, status: str | None) ->
     assert [status] == [row["order_status"] for row in picked_orders(order(status=said))]
 
 
-def test_a_draft_of_the_checkout_is_no_order() -> None:
-    assert ["filtered"] == [row["_fate"] for row in picked_orders(order(status="checkout-draft"))]
+@pytest.mark.parametrize("subject", ["orders", "order_lines"])
+def test_a_draft_of_the_checkout_is_no_order(subject: str) -> None:
+    kept = asked(ORDERS, shop([order(status="checkout-draft")]))
+
+    assert ["filtered"] == [row["_fate"] for row in fed(SOURCE, ORDERS, subject, kept.records, DAY)]
 
 
 def test_guests_share_no_login() -> None:
