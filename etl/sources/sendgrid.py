@@ -1,7 +1,7 @@
 """SendGrid: the addresses it no longer sends to, and why: bounces, blocks, spam reports, unsubscribes.
 
 API: v3 suppressions, https://www.twilio.com/docs/sendgrid/api-reference. `start_time` and `end_time` are seconds of the
-epoch and both belong to what is given, so the window's end is asked for and set aside. Pages go by offset. An address
+epoch and both belong to what is given, so what is of the window's end is set aside. Pages go by offset. An address
 may be taken off a list again, which no answer tells: what was captured once is kept.
 
 No stream feeds a subject: a suppression has no id but its address and second, and the address must not stand in an
@@ -23,7 +23,6 @@ def suppressions(name: str) -> Stream:
             records="",
             params={"start_time": "{start_s}", "end_time": "{end_s}"},
             paging=Paging(style="offset", param="offset", size_param="limit", size=500),
-            trims=True,
         ),
         id=("email", "created"),
         at=Pick("created", "epoch_s"),
