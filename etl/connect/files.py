@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from pyarrow import ArrowException
 
 from etl.connect.page import Connection, Page
+from etl.connect.webhooks import opened, public_key
 from etl.errors import SourceError, SourceUnreachable
 from etl.model import Files, Kind, Source, Stream, Window
 
@@ -63,16 +64,22 @@ def read_files(
     A day without its file has no rows; a folder that is not there, or holds no file of an undated pattern, is an
     error: it says nothing about the data.
 
-    Raises: SourceUnreachable, SourceError.
+    Raises: SourceUnreachable, SourceError; SourceRefused when requests are signed and the secret is no key.
     """
     where = f"{source.name}.{stream.name}"
     read = FORMATS[request.format]
+    key = public_key(connection.secret, where) if request.is_signed else None
     number = 0
     for path, day in picked_files(request, connection, window, where):
         with _named_errors(where, path):
             for page in read(path, request, Bounds.of(stream, window)):
                 number += 1
-                yield Page(number, page.records, page.rejected, page.ordinals, day, {"file": path.name})
+                records, rejected, ordinals = page.records, page.rejected, page.ordinals
+                if key is not None:
+                    lines = [line for line in records if isinstance(line, bytes)]
+                    records, unsigned = opened(lines, key)
+                    rejected, ordinals = [*rejected, *unsigned], ()
+                yield Page(number, records, rejected, ordinals, day, {"file": path.name})
 
 
 def picked_files(request: Files, connection: Connection, window: Window, where: str) -> list[tuple[Path, date | None]]:

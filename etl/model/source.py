@@ -237,11 +237,18 @@ class Files:
     """Files under the source's `base_url` (a folder). `pattern` may hold {yyyymmdd} or {date}: then the window
     picks files by name; else all matching files are read and the stream's `at` picks the rows.
     `format`: jsonl | csv | tsv | parquet. Text formats are read as text, so `00123` stays `00123`.
+    `is_signed`: a line (jsonl) is a request a webhook received; its events are the records, if its signature holds
+    for the key that is the source's secret, else it is a dead letter, `bad_signature`.
     """
 
     pattern: str
     format: str = "jsonl"
     columns: tuple[str, ...] = ()
+    is_signed: bool = False
+
+    def __post_init__(self) -> None:
+        if self.is_signed and self.format != "jsonl":
+            raise DeclarationError(f"files {self.pattern}: signed requests are lines of jsonl, not {self.format}")
 
 
 @dataclass(frozen=True, slots=True)
