@@ -58,6 +58,7 @@ REASONS = (
     "unreadable_json",
     "not_utf8",
     "schema_drift",
+    "bad_signature",
 )
 
 DEAD_LETTERS = Table(

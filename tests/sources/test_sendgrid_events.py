@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from etl.bronze.tables import REASONS
 from etl.connect import Connection
 from etl.connect.files import read_files
 from etl.connect.page import Page
@@ -77,6 +78,7 @@ def test_a_request_whose_signature_does_not_hold_is_a_dead_letter_alone(tmp_path
     page = read(tmp_path, line, request(BODY))
 
     assert ([(line.encode(), "bad_signature")], 1) == (page.rejected, len(page.records))
+    assert "bad_signature" in REASONS
 
 
 @pytest.mark.parametrize("line", [request("{"), request("{}"), "{"], ids=["cut body", "no list", "cut line"])
