@@ -7,7 +7,6 @@ lake; without it nothing is lost but the notice of vanished paths, until three m
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -23,6 +22,7 @@ from etl.errors import SourceError
 from etl.lake import Lake
 from etl.model import Source, Stream, Window
 from etl.model.frames import schema_of
+from etl.run.whole import write_whole
 
 #: At most so many records of a window are looked at, of a large one a twentieth.
 MOST, ALL_OF, SHARE = 20_000, 2_000, 20
@@ -250,23 +250,18 @@ def remembered(lake: Lake, source: Source, stream: Stream) -> dict[tuple[datetim
 
 
 def _remember(lake: Lake, source: Source, stream: Stream, window: Window, seen: Fingerprint) -> None:
-    """Written aside and put in place whole."""
     memory = remembered(lake, source, stream)
     key = (window.start, window.end)
     if memory.get(key) == seen:
         return
     memory.pop(key, None)
     memory[key] = seen
-    path = _path(lake, source, stream)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f"{path.name}.{os.getpid()}")
     latest = list(memory.items())[-REMEMBERED:]
     kept = [
         {"start": start.isoformat(), "end": end.isoformat(), "records": each.records, "paths": each.paths}
         for (start, end), each in latest
     ]
-    aside.write_text(json.dumps(kept), encoding="utf-8")
-    aside.replace(path)
+    write_whole(_path(lake, source, stream), json.dumps(kept))
 
 
 def _path(lake: Lake, source: Source, stream: Stream) -> Path:

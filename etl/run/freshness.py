@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, timedelta
@@ -22,6 +21,7 @@ from typing import Any
 import etl
 from etl.model import Table
 from etl.run.house import House
+from etl.run.whole import write_whole
 from etl.silver.identity_map import IDENTITY_MAP
 
 #: The unit of a table in one piece.
@@ -68,13 +68,9 @@ def remembered(house: House, table: Table) -> dict[str, Built]:
 
 
 def remember(house: House, table: Table, built: Mapping[str, Built]) -> None:
-    """Keep what was built, beside what was known before. Written aside and put in place whole."""
-    path = _path(house, table)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Keep what was built, beside what was known before."""
     known = {**remembered(house, table), **built}
-    aside = path.with_name(f"{path.name}.{os.getpid()}")
-    aside.write_text(json.dumps({unit: asdict(each) for unit, each in sorted(known.items())}), encoding="utf-8")
-    aside.replace(path)
+    write_whole(_path(house, table), json.dumps({unit: asdict(each) for unit, each in sorted(known.items())}))
 
 
 def is_fresh(known: Built | None, made_of: str, holds: str | None) -> bool:

@@ -44,16 +44,25 @@ class Explanation:
 def explain(house: House, one: str, other: str) -> Explanation:
     """Why two records are one customer, or what stands between them. Raises: NameRefused for an unknown one."""
     edges = house.lake.read(IDENTITY_EDGES).collect()
-    records = house.lake.read(PERSON_RECORDS).select("node_id", "source", "stream", "record_id").collect()
-    now = current(house.lake.read(IDENTITY_MAP)).select("node_id", "customer_id").collect()
+    records, now = _records(house), _customers(house)
     nodes = [_node(house, records, now, name) for name in (one, other)]
-    customer = dict(now.filter(pl.col("node_id").is_in(nodes)).iter_rows())
+    customer = dict(now.filter(pl.col("node_id").is_in(nodes)).select("node_id", "customer_id").iter_rows())
     links = identity.chain(edges, *nodes)
     if links is None:
         links = identity.chain(edges, *nodes, all_states=True)
     way = tuple(links or ())
     shown = identity.names_of_nodes(edges, records, [*nodes, *(link.right for link in way)])
     return Explanation((customer[nodes[0]], customer[nodes[1]]), way, shown)
+
+
+def _records(house: House) -> pl.DataFrame:
+    """node_id, source, stream, record_id of every record of a person."""
+    return house.lake.read(PERSON_RECORDS).select("node_id", "source", "stream", "record_id").collect()
+
+
+def _customers(house: House) -> pl.DataFrame:
+    """node_id, node_kind, customer_id: the map as it stands."""
+    return current(house.lake.read(IDENTITY_MAP)).select("node_id", "node_kind", "customer_id").collect()
 
 
 def _node(house: House, records: pl.DataFrame, now: pl.DataFrame, name: str) -> str:
@@ -85,8 +94,7 @@ def rule(house: House, ruling: str, one: str, other: str, *, now: datetime) -> s
     It holds from the next build of identity on, through every rebuild, until it is withdrawn. The same ruling again
     is the one that stands. Raises: NameRefused for an unknown record, RulingRefused when it contradicts others.
     """
-    records = house.lake.read(PERSON_RECORDS).select("node_id", "source", "stream", "record_id").collect()
-    known = current(house.lake.read(IDENTITY_MAP)).select("node_id", "node_kind", "customer_id").collect()
+    records, known = _records(house), _customers(house)
     left, right = sorted(_node(house, records, known, name) for name in (one, other))
     if left == right:
         raise RulingRefused("both names are one and the same record; name two")
@@ -149,9 +157,8 @@ def _rule(
 def rulings(house: House) -> pl.DataFrame:
     """The rulings that stand, with their nodes as they are shown: ruling_id, ruling, one, other, made_at."""
     stands = standing(house.lake.read(IDENTITY_RULINGS).collect())
-    records = house.lake.read(PERSON_RECORDS).select("node_id", "source", "stream", "record_id").collect()
     nodes = [*stands["left_node_id"].to_list(), *stands["right_node_id"].to_list()]
-    shown = identity.names_of_nodes(house.lake.read(IDENTITY_EDGES).collect(), records, nodes)
+    shown = identity.names_of_nodes(house.lake.read(IDENTITY_EDGES).collect(), _records(house), nodes)
     named = [
         (ruling_id, ruling, shown.get(left, left), shown.get(right, right), made_at)
         for ruling_id, ruling, left, right, made_at in stands.iter_rows()
@@ -171,7 +178,7 @@ class Audit:
 def audit(house: House, *, limit: int) -> Audit:
     """What the guards turned away, and what the largest customers are held together by."""
     edges = house.lake.read(IDENTITY_EDGES).collect()
-    now = current(house.lake.read(IDENTITY_MAP)).collect()
+    now = _customers(house)
     return Audit(
         identity.refused_edges(edges),
         identity.busiest(edges, limit=limit),
@@ -186,9 +193,7 @@ def score(house: House, truth: Path) -> Score:
     """
     labels = _labels(truth)
     by = [name for name in ("source", "stream", "record_id") if name in labels.columns]
-    records = house.lake.read(PERSON_RECORDS).select("node_id", "source", "stream", "record_id").collect()
-    now = current(house.lake.read(IDENTITY_MAP)).select("node_id", "customer_id").collect()
-    pairs = records.join(now, on="node_id").join(labels, on=by).select("customer_id", "person_id")
+    pairs = _records(house).join(_customers(house), on="node_id").join(labels, on=by).select("customer_id", "person_id")
     if pairs.is_empty():
         raise SettingsError(
             f"{truth.name}: none of its {labels.height} records is in the lake; check source and record_id"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from etl.catalog import Catalog
 from etl.run.demo import last_day
 from etl.run.house import House
+from etl.run.whole import write_whole
 
 NAME = "manifest.json"
 
@@ -58,14 +58,10 @@ def manifest(catalog: Catalog, *, first_day: str, last_day: str | None = None) -
 def write_manifest(house: House) -> Path:
     """The manifest in the state folder, replaced whole."""
     path = house.settings.home / NAME
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f"{NAME}.{os.getpid()}")
     settings = house.settings
     last = last_day(settings) if settings.is_demo else settings.last_day
     declared = manifest(
         house.catalog, first_day=settings.first_day.isoformat(), last_day=last.isoformat() if last else None
     )
-    text = json.dumps(declared, indent=1)
-    aside.write_text(text + "\n", encoding="utf-8")
-    aside.replace(path)
+    write_whole(path, json.dumps(declared, indent=1) + "\n")
     return path

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from etl.run.demo import last_day
 from etl.run.house import House
 from etl.run.pipeline import Outcome, State, attempt, defect
 from etl.run.steps import ingest_stream
+from etl.run.whole import write_whole
 from etl.settings import Settings
 
 #: How long a backfill's windows may be.
@@ -260,11 +260,8 @@ class Notes:
             return "", frozenset()
 
     def write(self, began: str, done: frozenset[tuple[str, str]]) -> None:
-        """Written aside and put in place whole."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        aside = self.path.with_name(f"{self.path.name}.{os.getpid()}")
-        aside.write_text(json.dumps({"began": began, "done": sorted(done)}), encoding="utf-8")
-        aside.replace(self.path)
+        """What was filled so far."""
+        write_whole(self.path, json.dumps({"began": began, "done": sorted(done)}))
 
     def finish(self) -> None:
         """Nothing is left to go on with."""

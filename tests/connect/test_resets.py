@@ -123,4 +123,6 @@ def test_nonsense_is_no_wait_and_no_error(name: str, text: str) -> None:
 )))  # fmt: skip
 @settings(max_examples=50, deadline=None, derandomize=True)
 def test_no_body_upsets_the_cost(body: object) -> None:
-    reset({"x-business-use-case-usage": json.dumps(body), "x-ad-account-usage": json.dumps(body)}, body)
+    seconds = reset({"x-business-use-case-usage": json.dumps(body), "x-ad-account-usage": json.dumps(body)}, body)
+
+    assert seconds is None or 0.0 <= seconds <= LONGEST_SAID

@@ -4,30 +4,21 @@ from __future__ import annotations
 
 import importlib
 import json
-from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 import polars as pl
 
-from etl.bronze.envelope import Batch, enveloped
 from etl.model import Source, Stream, Table, Window
 from etl.silver.standardise import picked
 from tests.sources.judges import WINDOW, Answer
+from tests.sources.vendors import landed as wrapped
 
 
 def landed(source: Source, stream: Stream, records: list[Any], window: Window = WINDOW) -> pl.DataFrame:
     """The bronze rows of records, given as objects or as bytes. Every one must land: none dead, none set aside."""
     encoded = [one if isinstance(one, bytes) else json.dumps(one).encode() for one in records]
-    page = enveloped(
-        Batch(1, encoded),
-        source,
-        stream,
-        window,
-        account="a",
-        run_id="run",
-        extracted_at=datetime(2026, 2, 1, tzinfo=UTC),
-    )
+    page = wrapped(source, stream, [encoded], window=window)
     assert (len(encoded), 0, 0) == (page.rows.height, page.dead.height, page.aside)
     return page.rows
 
