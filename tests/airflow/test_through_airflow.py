@@ -333,6 +333,9 @@ def test_the_ui_lets_the_printed_user_in_and_lists_the_dags(story: Story, tmp_pa
         page.get_by_label("Password").fill(story.running.password)
         page.screenshot(path=shots / "login.png")
         page.get_by_role("button", name="Sign in").click()
+        # The login sends us on by itself: until it has, it would cut off whatever page we asked for.
+        page.wait_for_url(lambda url: "/auth/" not in url, timeout=60_000)
+        page.get_by_role("link", name="Home").first.wait_for(timeout=60_000)
         page.goto(f"{story.running.url}/dags?limit=50")
         page.get_by_text("gold_customer_360").first.wait_for(timeout=60_000)
         page.screenshot(path=shots / "dags.png")
