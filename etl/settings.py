@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from etl.errors import SettingsError
+from etl.model.identity import USUAL_RULES, IdentityRules
 
 CONFIG_NAME = "lakehouse.toml"
 _KNOWN: dict[str, tuple[str, ...]] = {
@@ -25,6 +26,7 @@ _KNOWN: dict[str, tuple[str, ...]] = {
     "company": ("name", "currency", "country", "first_day", "last_day"),
     "demo": ("people", "days", "seed", "first_day"),
     "airflow": ("port", "database"),
+    "identity": ("caps", "household_kinds", "link_at", "review_at"),
     "sources": (),
 }
 _SOURCE_KEYS = ("base_url", "account", "allow_private", "streams", "broker", "topics")
@@ -83,6 +85,7 @@ class Settings:
     airflow_port: int = 0
     airflow_database: str = field(default="", repr=False)
     declarations: tuple[Path, ...] = ()
+    identity: IdentityRules = USUAL_RULES
     sources: Mapping[str, SourceSettings] = field(default_factory=dict)
     config: Path | None = None
     pseudonym_key: bytes = field(default=b"", repr=False)
@@ -167,10 +170,42 @@ def load_settings(environ: Mapping[str, str] | None = None, *, cwd: Path | None 
             ),
             *([config.resolve()] if any(map(is_declared, table.get("sources", {}).values())) else []),
         ),
+        identity=identity_rules(table.get("identity", {}), config),
         sources=sources,
         config=config.resolve() if config.is_file() else None,
         pseudonym_key=_pseudonym_key(environ, home),
     )
+
+
+def identity_rules(section: Mapping[str, Any], config: Path) -> IdentityRules:
+    """The rules of identity a file's [identity] section asks for; what it does not name keeps its default.
+
+    Raises: SettingsError in one line on a kind or a number that cannot be used.
+    """
+    caps = section.get("caps", {})
+    if not isinstance(caps, dict):
+        raise SettingsError(f"{config.name}: identity.caps must be a section, [identity.caps], of kinds and numbers")
+    kinds = _texts(
+        section.get("household_kinds", list(USUAL_RULES.household_kinds)), "identity.household_kinds", config
+    )
+    for kind in (*caps, *kinds):
+        if kind not in USUAL_RULES.caps:
+            raise SettingsError(f"{config.name}: identity knows no kind {kind!r}{_guess(kind, USUAL_RULES.caps)}")
+    rules = IdentityRules(
+        caps={
+            **USUAL_RULES.caps,
+            **{kind: _whole(cap, f"identity.caps.{kind}", config, least=1) for kind, cap in caps.items()},
+        },
+        household_kinds=kinds,
+        link_at=_share(section.get("link_at", USUAL_RULES.link_at), "identity.link_at", config),
+        review_at=_share(section.get("review_at", USUAL_RULES.review_at), "identity.review_at", config),
+    )
+    if rules.review_at > rules.link_at:
+        raise SettingsError(
+            f"{config.name}: identity.review_at is {rules.review_at}, above identity.link_at, {rules.link_at}; "
+            "what is surer than a case for review would be none"
+        )
+    return rules
 
 
 def _read(config: Path) -> dict[str, Any]:
@@ -272,6 +307,12 @@ def _whole(value: Any, key: str, config: Path, *, least: int) -> int:
     if not isinstance(number, int) or isinstance(number, bool) or number < least:
         raise SettingsError(f"{config.name}: {key} is {value!r}; expected a whole number, at least {least}")
     return number
+
+
+def _share(value: Any, key: str, config: Path) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise SettingsError(f"{config.name}: {key} is {value!r}; expected a number from 0 to 1")
+    return float(value)
 
 
 def _day(value: Any, key: str, config: Path) -> date:

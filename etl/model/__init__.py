@@ -1,6 +1,7 @@
 """The nouns of the house: frozen values, from which schemas, order, suites, docs and DAGs are made."""
 
 from etl.model.column import Column, Privacy, Type
+from etl.model.identity import USUAL_RULES, IdentityRules
 from etl.model.source import (
     Ask,
     Auth,
@@ -22,6 +23,7 @@ from etl.model.table import Check, Layer, Partition, Severity, Table
 from etl.model.window import Window, days_of
 
 __all__ = [
+    "USUAL_RULES",
     "Ask",
     "Auth",
     "Check",
@@ -29,6 +31,7 @@ __all__ = [
     "Feed",
     "Files",
     "Http",
+    "IdentityRules",
     "Kind",
     "Layer",
     "Limits",

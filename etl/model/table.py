@@ -56,7 +56,7 @@ class Table:
 
     `build` is a pure function. Its positional parameters are named after its inputs (`orders`, `customers`;
     `records` is what the source feeds bring); its keyword-only parameters are among those the runner
-    offers: as_of, window, key, currency, country, previous. It gives a frame of exactly `columns`, or the
+    offers: as_of, window, key, currency, country, rules, previous. It gives a frame of exactly `columns`, or the
     same plus `_fate`, `_rule` and `_reason`, which say what became of every input row
     (`out`, `quarantined`, `deduplicated`, `filtered`).
 

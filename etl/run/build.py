@@ -316,6 +316,7 @@ def _offered(house: House, table: Table, window: Window) -> dict[str, Any]:
         "key": lambda: settings.pseudonym_key,
         "currency": lambda: settings.reporting_currency,
         "country": lambda: settings.default_country,
+        "rules": lambda: settings.identity,
         "previous": lambda: house.lake.read(table),
     }
     return {name: offer() for name, offer in _wanted(table, offers).items()}

@@ -23,7 +23,7 @@ import polars as pl
 
 from etl import fields as f
 from etl.bronze.tables import IDENTITY_RULINGS
-from etl.model import Layer, Table
+from etl.model import USUAL_RULES, IdentityRules, Layer, Table
 from etl.model.frames import empty
 from etl.privacy.pseudonyms import KINDS, RECORD
 from etl.silver.campaign_interactions import CAMPAIGN_INTERACTIONS
@@ -42,13 +42,8 @@ from etl.silver.web_events import WEB_EVENTS
 STRONG = ("card", "login", "email", "phone", "handle")
 WEAK = ("cookie", "device")
 UNIQUE = "card"
-SHARED_IN_HOUSEHOLDS = ("email", "phone")
 UNKNOWN = "unknown"
 RULING = "ruling"
-
-# More records and strong identifiers than this around one identifier, and it is no person's: the field's working
-# figure is 20 (a person's duplicates over some ten systems stay well below it, a switchboard does not).
-CAPS = {"card": 20, "login": 20, "email": 20, "phone": 20, "handle": 20}
 
 _SURENESS = {kind: rank for rank, kind in enumerate((RECORD, *KINDS, UNKNOWN))}
 _TIMES = ("event_at", "ordered_at", "posted_at")
@@ -65,6 +60,8 @@ def build_identity_edges(
     campaign_interactions: pl.LazyFrame,
     device_events: pl.LazyFrame,
     identity_rulings: pl.LazyFrame,
+    *,
+    rules: IdentityRules = USUAL_RULES,
 ) -> pl.LazyFrame:
     """Every pair of nodes seen together with its verdict, and every node by itself.
 
@@ -82,7 +79,7 @@ def build_identity_edges(
     )
     seen = united([gathered(person_records, record=True), *(gathered(each) for each in events)])
     names = person_records.select("node_id", "given_name", "family_name").collect()
-    return judged(seen, names, standing(identity_rulings.collect())).lazy()
+    return judged(seen, names, standing(identity_rulings.collect()), rules=rules).lazy()
 
 
 # --- evidence ---------------------------------------------------------------------------------------------------------
@@ -164,7 +161,13 @@ def _added_up(parts: pl.LazyFrame) -> pl.LazyFrame:
 # --- verdicts ---------------------------------------------------------------------------------------------------------
 
 
-def judged(seen: pl.DataFrame, names: pl.DataFrame, rulings: pl.DataFrame | None = None) -> pl.DataFrame:
+def judged(
+    seen: pl.DataFrame,
+    names: pl.DataFrame,
+    rulings: pl.DataFrame | None = None,
+    *,
+    rules: IdentityRules = USUAL_RULES,
+) -> pl.DataFrame:
     """The evidence with `edge_state`, and the edges that rulings and the household rule draw between records.
 
     names: node_id, given_name and family_name of the records. rulings: those that stand (`etl.silver.rulings`); of
@@ -185,8 +188,8 @@ def judged(seen: pl.DataFrame, names: pl.DataFrame, rulings: pl.DataFrame | None
     ruled = _ruled(nodes, standing(empty(IDENTITY_RULINGS.columns)) if rulings is None else rulings)
     always = ruled.filter(pl.col("ruling") == "always").select(*strong.columns, edge_state=pl.lit("used"))
     never = ruled.filter(pl.col("ruling") == "never").select("left_node_id", "right_node_id")
-    strong = strong.pipe(_with_caps).pipe(_with_households, called).pipe(_without_pairs, always)
-    strong = pl.concat([always, _with_guards(strong, called, always, never)])
+    strong = strong.pipe(_with_caps, rules).pipe(_with_households, called, rules).pipe(_without_pairs, always)
+    strong = pl.concat([always, _with_guards(strong, called, always, never, rules)])
     weak = _with_claims(weak, strong, nodes)
 
     columns = IDENTITY_EDGES.column_names
@@ -227,7 +230,7 @@ def _without_pairs(strong: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
     return strong.join(both, on=["left_node_id", "right_node_id"], how="anti", maintain_order="left")
 
 
-def _with_caps(strong: pl.DataFrame) -> pl.DataFrame:
+def _with_caps(strong: pl.DataFrame, rules: IdentityRules) -> pl.DataFrame:
     """`edge_state`: capped where one end is an identifier with more strong neighbours than its cap, else null."""
     ends = pl.concat(
         [
@@ -235,13 +238,13 @@ def _with_caps(strong: pl.DataFrame) -> pl.DataFrame:
             strong.select(node="left_node_id", kind="left_kind").filter(pl.col("kind") != RECORD),
         ]
     )
-    cap = pl.col("kind").replace_strict(CAPS, return_dtype=pl.Int64)
+    cap = pl.col("kind").replace_strict(rules.caps, return_dtype=pl.Int64)
     crowded = ends.group_by("node", "kind").len().filter(pl.col("len") > cap)["node"].implode()
     is_capped = pl.col("left_node_id").is_in(crowded) | pl.col("right_node_id").is_in(crowded)
     return strong.with_columns(pl.when(is_capped).then(pl.lit("capped")).alias("edge_state"))
 
 
-def _with_households(strong: pl.DataFrame, called: dict[str, Name]) -> pl.DataFrame:
+def _with_households(strong: pl.DataFrame, called: dict[str, Name], rules: IdentityRules) -> pl.DataFrame:
     """A shared e-mail or phone under more than one given name is the household's: it joins nobody by itself.
 
     Its edges become `conflict`; instead, records of one name that share it are joined directly, by an edge between
@@ -251,10 +254,12 @@ def _with_households(strong: pl.DataFrame, called: dict[str, Name]) -> pl.DataFr
     claims = strong.filter(
         pl.col("edge_state").is_null()
         & (pl.col("left_kind") == RECORD)
-        & pl.col("edge_kind").is_in(SHARED_IN_HOUSEHOLDS)
+        & pl.col("edge_kind").is_in(rules.household_kinds)
     ).with_columns(
         name=pl.col("left_node_id").replace_strict(given, default=None, return_dtype=pl.String),
-        surely=pl.col("left_node_id").replace_strict(_sure_components(strong), default=None, return_dtype=pl.Int64),
+        surely=pl.col("left_node_id").replace_strict(
+            _sure_components(strong, rules), default=None, return_dtype=pl.Int64
+        ),
     )
     apart = (pl.col("name").n_unique().over("right_node_id") > 1) & (
         pl.coalesce("surely", -1 - pl.int_range(pl.len())).n_unique().over("right_node_id") > 1
@@ -284,9 +289,9 @@ def _with_households(strong: pl.DataFrame, called: dict[str, Name]) -> pl.DataFr
     return pl.concat([strong.with_columns(state.alias("edge_state")), between])
 
 
-def _sure_components(strong: pl.DataFrame) -> dict[str, int]:
+def _sure_components(strong: pl.DataFrame, rules: IdentityRules) -> dict[str, int]:
     """record or identifier -> its component by the kinds no household shares, so far as they are open."""
-    sure = strong.filter(pl.col("edge_state").is_null() & ~pl.col("edge_kind").is_in(SHARED_IN_HOUSEHOLDS))
+    sure = strong.filter(pl.col("edge_state").is_null() & ~pl.col("edge_kind").is_in(rules.household_kinds))
     numbers = numbered(pl.concat([sure["left_node_id"], sure["right_node_id"]]))
     left, right = (_codes(sure[end], numbers) for end in ("left_node_id", "right_node_id"))
     return dict(zip(numbers["node_id"], components(numbers.height, left, right).tolist(), strict=True))
@@ -313,7 +318,7 @@ def _between(one: pl.DataFrame, other: pl.DataFrame) -> pl.DataFrame:
 
 
 def _with_guards(
-    strong: pl.DataFrame, called: dict[str, Name], always: pl.DataFrame, never: pl.DataFrame
+    strong: pl.DataFrame, called: dict[str, Name], always: pl.DataFrame, never: pl.DataFrame, rules: IdentityRules
 ) -> pl.DataFrame:
     """The edges still open get their verdict: rulings, veto and names, the surest and oldest evidence first."""
     rank = pl.col("edge_kind").replace_strict(_SURENESS, return_dtype=pl.Int64)
@@ -340,7 +345,7 @@ def _with_guards(
     name_of = {number_of[node]: name for node, name in called.items() if node in number_of}
     doubtful = suspects(component, sorted(cards), name_of, rulings.nodes)
     walked = open_edges.filter(pl.Series(component[left]).is_in(list(doubtful)))
-    asks_names = pl.col("edge_kind").is_in(SHARED_IN_HOUSEHOLDS)
+    asks_names = pl.col("edge_kind").is_in(rules.household_kinds)
     asked = walked.select("left", "right", asks_names.alias("asks")).iter_rows()
     verdicts = guarded(asked, cards, name_of, rulings)
     refused = {

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import stat
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
 import pytest
 
 from etl.errors import SettingsError
+from etl.model import USUAL_RULES
 from etl.settings import load_settings
 
 
@@ -66,6 +68,11 @@ def test_the_pseudonym_key_is_made_once_and_for_its_owner_only(tmp_path: Path) -
         ("[sources.hubspot]\nsecret = 'x'\n", "C360_SECRET_HUBSPOT"),
         ("[sources.hubspot]\nbase_ulr = 'x'\n", "did you mean base_url"),
         ("company = 1\n", "must be a section"),
+        ("[identity]\ncaps = 5\n", "identity.caps must be a section"),
+        ("[identity.caps]\nemial = 5\n", "did you mean email"),
+        ("[identity]\nhousehold_kinds = ['fax']\n", "knows no kind 'fax'"),
+        ("[identity]\nlink_at = 99\n", "a number from 0 to 1"),
+        ("[identity]\nlink_at = 0.7\n", "above identity.link_at"),
         ("[lakehouse]\nhome = 5\n", "expected text"),
     ],
     ids=lambda text: text.replace("\n", " ").strip(),
@@ -79,6 +86,14 @@ def test_a_mistake_in_the_file_is_one_clear_line(tmp_path: Path, text: str, said
     assert said in str(error.value)
     assert "lakehouse.toml" in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_the_rules_of_identity_are_the_usual_ones_but_for_what_the_file_names(tmp_path: Path) -> None:
+    (tmp_path / "lakehouse.toml").write_text("[identity]\nlink_at = 0.95\n[identity.caps]\nemail = 5\n")
+
+    rules = load_settings({}, cwd=tmp_path).identity
+
+    assert rules == replace(USUAL_RULES, link_at=0.95, caps={**USUAL_RULES.caps, "email": 5})
 
 
 def test_a_file_that_is_named_must_be_there(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from etl.silver.identity_edges import CAPS, gathered, judged, united
+from etl.model import USUAL_RULES
+from etl.silver.identity_edges import gathered, judged, united
 from etl.silver.identity_map import current, known_at
 from tests.identity.evidence import (
     Evidence,
@@ -156,17 +157,17 @@ def test_two_cards_are_kept_apart_along_any_chain() -> None:
 
 def test_a_mailbox_of_a_whole_company_joins_nobody() -> None:
     evidence = Evidence()
-    for number in range(CAPS["email"] + 1):
+    for number in range(USUAL_RULES.caps["email"] + 1):
         evidence.record(f"crm:{number}", "Ann", email="info")
     customers = customer_of(resolved(evidence))
 
-    assert len(set(customers.values())) == CAPS["email"] + 2
+    assert len(set(customers.values())) == USUAL_RULES.caps["email"] + 2
     assert state(evidence.edges(), record("crm:0"), node("email", "info")) == "capped"
 
 
 def test_a_mailbox_just_at_the_cap_still_joins() -> None:
     evidence = Evidence()
-    for number in range(CAPS["email"]):
+    for number in range(USUAL_RULES.caps["email"]):
         evidence.record(f"crm:{number}", "Ann", email="ann")
 
     assert len(set(customer_of(resolved(evidence)).values())) == 1
@@ -174,7 +175,7 @@ def test_a_mailbox_just_at_the_cap_still_joins() -> None:
 
 def test_an_operator_who_logs_in_for_everyone_joins_nobody() -> None:
     evidence = Evidence()
-    for number in range(CAPS["login"] + 1):
+    for number in range(USUAL_RULES.caps["login"] + 1):
         evidence.record(f"crm:{number}", "Ann", email=f"e{number}").visit(login="callcentre", email=f"e{number}")
     settled = resolved(evidence)
 
