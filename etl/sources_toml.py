@@ -317,6 +317,7 @@ def _pick(written: str) -> _Reader:
         "const": _text,
         "zone": _zone,
         "values": _texts,
+        "prefix": _text,
     }
 
     def read(value: Any, where: str) -> Pick:

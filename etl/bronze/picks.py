@@ -289,7 +289,7 @@ def picked_and_readable(
             column = column.gather(result[ROW]) if explode else column
         else:
             column = below.text(element_paths[name])
-        result[name] = renamed(column, pick.values)
+        result[name] = prefixed(renamed(column, pick.values), pick.prefix)
     is_object = [isinstance(record, (msgspec.Struct, dict)) for record in records]
     return pl.DataFrame(result), is_object
 
@@ -297,6 +297,11 @@ def picked_and_readable(
 def renamed(column: pl.Series, values: Mapping[str, str]) -> pl.Series:
     """The source's words in ours; what is not listed passes unchanged."""
     return column.replace(dict(values)) if values else column
+
+
+def prefixed(column: pl.Series, prefix: str) -> pl.Series:
+    """`prefix` before every value; what is empty stays empty."""
+    return (prefix + column).zip_with(column != "", column) if prefix else column
 
 
 def _payloads(payload: pl.LazyFrame | pl.DataFrame | pl.Series) -> Sequence[str | None]:

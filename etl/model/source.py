@@ -44,7 +44,8 @@ class Pick:
     `written`: text | number | minor (cents) | micros | bool | timestamp (ISO 8601) | epoch_s | epoch_ms |
     epoch_us | date (ISO) | yyyymmdd | list. `const` is a value that stands nowhere but is true of the stream.
     `zone`: for local timestamps, the IANA zone they are in; None means UTC where no offset is written.
-    `values` renames what the source calls things: {"SUBSCRIBED": "granted"}; others pass unchanged.
+    `values` renames what the source calls things: {"SUBSCRIBED": "granted"}; others pass unchanged. `prefix` stands
+    before every value that is not empty: it makes a number that only the source knows one that no other has.
     """
 
     path: str = ""
@@ -52,6 +53,7 @@ class Pick:
     const: str | None = None
     zone: str | None = None
     values: Mapping[str, str] = field(default_factory=dict)
+    prefix: str = ""
 
     WRITTEN = (
         "text",

@@ -11,8 +11,8 @@ of your own shop, the secret is `consumer key:consumer secret`. Quirks:
 - An order tells its refunds one by one: `refund_total` beside it is their sum, as a positive amount.
   Which lines were sent back is not read.
 - Customers know no filter by date: they are read whole. A guest has customer_id 0.
-- `login` is the shop's small user number: where another system counts its people from 1 too, take it out of one of the
-  two, or strangers share a login.
+- A customer's number is small, and other systems count from 1 too: `login` is the number behind `woocommerce:`. To
+  join what a tracker calls by the same number, give its pick the same prefix.
 - Lines are without tax and after discounts, the order's total is with both and with shipping.
 
 Not verified against a live shop.
@@ -114,6 +114,8 @@ STATUS = {
 }
 _TRASHED = {"trash": "true"}
 _GUEST = {"0": ""}
+# Every shop counts its people from 1, and so do other systems: as it stands the number would join strangers.
+_OWN = "woocommerce:"
 
 
 def _attribution(name: str) -> Pick:
@@ -142,7 +144,7 @@ ORDERS = Stream(
                 "coupon_code": Pick("order.coupon_lines[0].code"),
                 "email": Pick("order.billing.email"),
                 "phone": Pick("order.billing.phone"),
-                "login": Pick("order.customer_id", values=_GUEST),
+                "login": Pick("order.customer_id", values=_GUEST, prefix=_OWN),
                 "utm_source": _attribution("utm_source"),
                 "utm_medium": _attribution("utm_medium"),
                 "utm_campaign": _attribution("utm_campaign"),
@@ -164,7 +166,7 @@ ORDERS = Stream(
                 "currency": Pick("^order.currency"),
                 "email": Pick("^order.billing.email"),
                 "phone": Pick("^order.billing.phone"),
-                "login": Pick("^order.customer_id", values=_GUEST),
+                "login": Pick("^order.customer_id", values=_GUEST, prefix=_OWN),
             },
             unless={"^order.status": ("checkout-draft", "auto-draft")},
         ),
@@ -180,7 +182,7 @@ CUSTOMERS = Stream(
         Feed(
             subject="person_records",
             fields={
-                "login": Pick("id"),
+                "login": Pick("id", prefix=_OWN),
                 "email": Pick("email"),
                 "phone": Pick("billing.phone"),
                 "given_name": Pick("first_name"),

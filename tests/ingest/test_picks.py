@@ -77,6 +77,14 @@ def test_the_sources_words_become_ours_and_others_pass() -> None:
     assert ["/a"] == one("params[key=page].value.s", **renamed)
 
 
+def test_a_prefix_stands_before_what_is_there_and_makes_nothing_of_what_is_not() -> None:
+    payloads = pl.Series(['{"n": 5}', '{"n": 0}', "{}"], dtype=pl.String)
+
+    texts = picked_columns(payloads, {"login": Pick("n", values={"0": ""}, prefix="shop:")})
+
+    assert texts["login"].to_list() == ["shop:5", "", None]
+
+
 @pytest.mark.parametrize("path", ["", ".a", "a..b", "a.", "a[", "a[k=v", "a[0]b", "[0]"])
 def test_what_is_no_path_is_refused(path: str) -> None:
     with pytest.raises(DeclarationError, match="expected names joined by dots"):

@@ -234,7 +234,7 @@ ORDER = {
     "coupon_code": "spring",
     "email": "ann@example.com",
     "phone": "030 123456",
-    "login": "26",
+    "login": "woocommerce:26",
     "utm_source": "newsletter",
     "utm_medium": "email",
     "utm_campaign": "spring_sale",
@@ -299,7 +299,7 @@ def test_an_orders_lines_are_picked_whole() -> None:
             "currency": "EUR",
             "email": "ann@example.com",
             "phone": "030 123456",
-            "login": "26",
+            "login": "woocommerce:26",
         }
     ] == fed(SOURCE, ORDERS, "order_lines", kept.records, DAY)
 
@@ -311,7 +311,7 @@ def test_a_customer_is_picked_whole_and_staff_is_none() -> None:
     assert "filtered" == staff["_fate"]
     assert {
         "_fate": "out",
-        "login": "26",
+        "login": "woocommerce:26",
         "email": "ann@example.com",
         "phone": "030 123456",
         "given_name": "Ann",
@@ -407,3 +407,9 @@ def test_passing_trouble_is_tried_again(first: httpx.Response) -> None:
 def test_a_shop_that_stays_down_is_unreachable() -> None:
     with pytest.raises((SourceUnreachable, SourceError), match="503"):
         asked(ORDERS, lambda _: httpx.Response(503, html="<h1>Briefly unavailable</h1>"))
+
+
+def test_customer_5_of_the_shop_is_not_user_5_of_another_system() -> None:
+    ordered = picked_orders(order(7, customer_id=5))
+
+    assert [row["login"] for row in ordered] == ["woocommerce:5"]
