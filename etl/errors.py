@@ -9,6 +9,7 @@ C360Error                  exit 2   the user's to mend; printed without a traceb
 |   |-- SourceUnreachable  no connection at all
 |   |-- SourceRefused      wrong credentials, missing scope, unknown account
 |   `-- QuotaExhausted     not before `until`; give the slot back and come again
+|-- ClusterError           the Dask cluster does not answer, gave up, or is not of this installation
 |-- AirflowError           Airflow or its database does not run as it should; names the log
 |-- SchemaError            rows that do not fit their table; nothing was written
 |-- QualityError  (exit 1) a critical expectation failed; the old version stays visible
@@ -71,6 +72,10 @@ class QuotaExhausted(SourceError):
     def __init__(self, message: str, *, until: datetime) -> None:
         super().__init__(message)
         self.until = until
+
+
+class ClusterError(C360Error):
+    """The Dask cluster does not answer, gave up, or is not of this installation; nothing was published."""
 
 
 class AirflowError(C360Error):

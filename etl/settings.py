@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from etl.errors import SettingsError
 from etl.model.identity import USUAL_RULES, IdentityRules
@@ -24,6 +25,7 @@ CONFIG_NAME = "lakehouse.toml"
 _KNOWN: dict[str, tuple[str, ...]] = {
     "lakehouse": ("home", "lake", "declarations"),
     "company": ("name", "currency", "country", "first_day", "last_day"),
+    "dask": ("scheduler", "allow_plain"),
     "demo": ("people", "days", "seed", "first_day"),
     "airflow": ("port", "database"),
     "identity": ("caps", "household_kinds", "link_at", "review_at"),
@@ -82,6 +84,7 @@ class Settings:
     first_day: date = date(2026, 1, 1)
     last_day: date | None = None
     demo: Demo = Demo()
+    dask_scheduler: str = ""
     airflow_port: int = 0
     airflow_database: str = field(default="", repr=False)
     declarations: tuple[Path, ...] = ()
@@ -155,6 +158,14 @@ def load_settings(environ: Mapping[str, str] | None = None, *, cwd: Path | None 
         first_day=size.first_day if is_demo else _day(company.get("first_day"), "company.first_day", config),
         last_day=_day(last_day, "company.last_day", config) if last_day is not None else None,
         demo=size,
+        dask_scheduler=_scheduler(
+            _text(
+                environ.get("C360_DASK_SCHEDULER") or table.get("dask", {}).get("scheduler", ""),
+                "dask.scheduler",
+                config,
+            ),
+            allow_plain=_yes_or_no(table.get("dask", {}).get("allow_plain", False), "dask.allow_plain", config),
+        ),
         airflow_port=_whole(
             environ.get("C360_AIRFLOW_PORT") or table.get("airflow", {}).get("port", 0), "airflow.port", config, least=0
         ),
@@ -307,6 +318,24 @@ def _whole(value: Any, key: str, config: Path, *, least: int) -> int:
     if not isinstance(number, int) or isinstance(number, bool) or number < least:
         raise SettingsError(f"{config.name}: {key} is {value!r}; expected a whole number, at least {least}")
     return number
+
+
+def _scheduler(address: str, *, allow_plain: bool) -> str:
+    """A Dask address that rows may be sent to: over TLS, on this machine, or where plain TCP is said to be meant.
+
+    Raises: SettingsError.
+    """
+    if not address:
+        return ""
+    found = urlsplit(address)
+    if found.scheme not in {"tls", "tcp"} or not found.hostname:
+        raise SettingsError(f"dask.scheduler is {address!r}; expected tls://host:8786, or tcp:// on this machine")
+    if found.scheme == "tcp" and found.hostname not in {"localhost", "127.0.0.1", "::1"} and not allow_plain:
+        raise SettingsError(
+            f"dask.scheduler is {address!r}: customers' data would cross the network in the clear, and anybody there "
+            "could run code; use tls://, or set dask.allow_plain = true if the network itself is encrypted"
+        )
+    return address
 
 
 def _share(value: Any, key: str, config: Path) -> float:

@@ -12,6 +12,7 @@ store    `Lake`, which joins them
 from etl.lake.commit import Commit
 from etl.lake.files import Staged, StagedFile
 from etl.lake.fsck import Finding
+from etl.lake.layout import is_lake
 from etl.lake.store import Lake
 
-__all__ = ["Commit", "Finding", "Lake", "Staged", "StagedFile"]
+__all__ = ["Commit", "Finding", "Lake", "Staged", "StagedFile", "is_lake"]

@@ -112,6 +112,11 @@ def open_root(root: Path, *, fsync: bool) -> None:
     _check_marker(written)
 
 
+def is_lake(root: Path) -> bool:
+    """True when there is a lake at `root`, of whatever format."""
+    return (root / FORMAT_FILE).is_file()
+
+
 def marker_text(number: int) -> bytes:
     """The bytes of lake.json for a format, to the letter: anything else is damage."""
     return json.dumps({"format": number}).encode() + b"\n"

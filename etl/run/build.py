@@ -11,7 +11,9 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
-from typing import Any
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
 
 import polars as pl
 
@@ -19,6 +21,7 @@ from etl.bronze.tables import INGEST_LOG
 from etl.catalog import Fed, quarantine_of
 from etl.compute import over
 from etl.errors import ConservationError
+from etl.lake import is_lake
 from etl.model import Column, Partition, Table, Window
 from etl.model.frames import dtype, schema_of
 from etl.run import freshness
@@ -27,6 +30,8 @@ from etl.run.house import House
 from etl.run.report import Report
 from etl.silver.identity_map import IDENTITY_MAP
 from etl.silver.standardise import no_records, picked
+
+Part = TypeVar("Part")
 
 #: Sees every frame before it is published, and raises QualityError to keep the old version.
 Audit = Callable[[Table, Sequence[pl.DataFrame], str], None]
@@ -71,7 +76,7 @@ def build(house: House, table: Table, window: Window, *, run_id: str, audit: Aud
         return replace(report, version=house.lake.version(table), seconds=time.perf_counter() - began)
 
     due = None if days is None else [day for day in stale if day is not None]
-    pieces = _subject(house, table, due, offered) if table.is_subject else [_derived(house, table, offered)]
+    pieces = _subject(house, table, due, offered) if table.is_subject else _derived(house, table, offered)
     rows = pl.concat([piece.rows for piece in pieces]) if pieces else _no_rows(table)
     new = {unit: each for piece in pieces for unit, each in piece.counts.items()}
     report = _report(table, window, {**counts, **new})
@@ -142,16 +147,29 @@ def _subject(house: House, table: Table, days: Sequence[date] | None, offered: M
     """The pieces of a subject: the whole of it, or the given days in stretches."""
     inputs = _inputs(house, table)
     feds = house.catalog.feeds.get(table.full_name, ())
-    if days is None:
-        return [_accounted(table, _records(house, table, feds, None), inputs, offered, keep=None)]
 
-    def build_stretch(stretch: list[date]) -> _Piece:
+    def build_stretch(stretch: list[date] | None) -> _Piece:
+        if stretch is None:
+            return _accounted(table, _records(house, table, feds, None), inputs, offered, keep=None)
         earlier = {day - timedelta(days=back) for day in stretch for back in range(1, table.dedupe_days + 1)}
         records = _records(house, table, feds, sorted({*earlier, *stretch}))
         return _accounted(table, records, inputs, offered, keep=stretch)
 
+    if days is None:
+        return _over(house, table, build_stretch, [None])
     stretches = [list(days[at : at + DAYS_A_PIECE]) for at in range(0, len(days), DAYS_A_PIECE)]
-    return over(build_stretch, stretches)
+    return _over(house, table, build_stretch, stretches)
+
+
+def _over(house: House, table: Table, build_piece: Callable[[Part], _Piece], parts: Sequence[Part]) -> list[_Piece]:
+    """Every part of the table built, here or on the cluster the settings name."""
+    ground = partial(_ground, house.lake.root)
+    return over(build_piece, parts, name=table.full_name, scheduler=house.settings.dask_scheduler, ground=ground)
+
+
+def _ground(lake: Path) -> str:
+    """What rows depend on beside their inputs: the program, and that the lake is to be seen."""
+    return f"program {freshness.program()[:12]}, {'the lake' if is_lake(lake) else f'no lake at {lake}'}"
 
 
 def _records(house: House, table: Table, feds: Sequence[Fed], days: Sequence[date] | None) -> pl.DataFrame:
@@ -263,12 +281,17 @@ def _rejected(pieces: Sequence[_Piece], run_id: str) -> pl.DataFrame:
 # --- tables built from tables ---------------------------------------------------------------------------------------
 
 
-def _derived(house: House, table: Table, offered: Mapping[str, Any]) -> _Piece:
+def _derived(house: House, table: Table, offered: Mapping[str, Any]) -> list[_Piece]:
+    """The one piece of a table that needs all its history."""
     inputs = _inputs(house, table)
-    assert table.build is not None
-    built: pl.LazyFrame = table.build(**_wanted(table, {**inputs, **offered}))
-    rows = built.collect().select(_cast(table.columns))
-    return _Piece(rows, pl.DataFrame(), {WHOLE: _conserved(table, rows, inputs)})
+
+    def build_whole(_: None) -> _Piece:
+        assert table.build is not None
+        built: pl.LazyFrame = table.build(**_wanted(table, {**inputs, **offered}))
+        rows = built.collect().select(_cast(table.columns))
+        return _Piece(rows, pl.DataFrame(), {WHOLE: _conserved(table, rows, inputs)})
+
+    return _over(house, table, build_whole, [None])
 
 
 def _conserved(table: Table, rows: pl.DataFrame, inputs: Mapping[str, pl.LazyFrame]) -> Counts:
