@@ -1,5 +1,6 @@
 """The only room that touches Delta: read, stage, commit, check. Its doorway is `Lake`.
 
+storage  where the bytes are: a folder, or (bucket) an S3-compatible store
 layout   where things stand, and lake.json
 files    the strict gate, and data files with checksums
 log      what each commit did, from Delta's log
@@ -12,7 +13,6 @@ store    `Lake`, which joins them
 from etl.lake.commit import Commit
 from etl.lake.files import Staged, StagedFile
 from etl.lake.fsck import Finding
-from etl.lake.layout import is_lake
 from etl.lake.store import Lake
 
-__all__ = ["Commit", "Finding", "Lake", "Staged", "StagedFile", "is_lake"]
+__all__ = ["Commit", "Finding", "Lake", "Staged", "StagedFile"]

@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
 from secrets import SystemRandom
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -25,7 +24,7 @@ import polars as pl
 from etl.errors import CommitLost, LakeDamaged, LakeError, LakeFull, NameRefused, SchemaError, VersionMoved
 from etl.lake import ledger, log
 from etl.lake.files import DAY, Staged, StagedFile, arrow_schema, digest_of, in_order, statistics_columns
-from etl.lake.layout import Place, is_full, reason_of, storage_error, sync
+from etl.lake.layout import Place, is_full, reason_of, storage_error
 from etl.lake.log import CommitEntry, FileEntry
 from etl.model import Partition, Table
 
@@ -47,11 +46,8 @@ _READER_VERSION = 1
 _LOGGER = logging.getLogger(__name__)
 _CHANCE = SystemRandom()
 
-#: A file of the log as it was: name, inode, size, time of change.
-Mark = tuple[str, int, int, int]
-
-#: What readers of this process saw last: the table's folder -> its files then, and the snapshot.
-_remembered: dict[Path, tuple[frozenset[Mark], Snapshot]] = {}
+#: What readers of this process saw last: the table -> the marks of its log and ledger then, and the snapshot.
+_remembered: dict[tuple[str, str], tuple[frozenset[tuple[str, str]], Snapshot]] = {}
 _remembering = threading.Lock()
 
 
@@ -108,24 +104,21 @@ def seen(place: Place) -> Snapshot:
     """
     marks = _marks(place)  # before the log is read, so that what is remembered can only be newer than its marks
     with _remembering:
-        known = _remembered.get(place.folder)
+        known = _remembered.get(place.identity())
     if known is not None and known[0] == marks:
         return known[1]
     now = snapshot(place)
     with _remembering:
-        _remembered[place.folder] = (marks, now)
+        _remembered[place.identity()] = (marks, now)
     return now
 
 
-def _marks(place: Place) -> frozenset[Mark]:
-    """Inode, size and time of change of every file that says what the table holds."""
-    paths = [place.ledger, *(place.log.iterdir() if place.log.is_dir() else ())]
-    found = []
-    for path in paths:
-        with suppress(FileNotFoundError):  # no ledger yet, or a staging file that was put in place
-            state = path.stat()
-            found.append((path.name, state.st_ino, state.st_size, state.st_mtime_ns))
-    return frozenset(found)
+def _marks(place: Place) -> frozenset[tuple[str, str]]:
+    """Name and mark of every file that says what the table holds."""
+    found = place.storage.files(place.log)
+    with suppress(FileNotFoundError):  # no ledger yet
+        found.append(place.storage.stat(place.ledger))
+    return frozenset((entry.key, entry.mark) for entry in found)
 
 
 def snapshot(place: Place, version: int | None = None) -> Snapshot:
@@ -177,8 +170,8 @@ def _prove(place: Place, commits: Sequence[CommitEntry], handle: DeltaTable) -> 
     if wrong := differing_files(commits, handle):
         raise LakeDamaged(f"{place.name}: log and ledger disagree on {len(wrong)} file(s), first {wrong[0]}; run fsck")
     last = commits[-1]
-    if ledger.sha256_of(place.log / log.commit_file(last.version)) != last.log:
-        shown = place.shown(place.log / log.commit_file(last.version))
+    shown = log.commit_key(place, last.version)
+    if place.storage.sha256(shown) != last.log:
         raise LakeDamaged(f"{place.name}: {shown} is not the file that was written; restore it from a backup")
 
 
@@ -203,7 +196,6 @@ def commit(
     days: Sequence[date],
     load_id: str,
     expected: int | None,
-    fsync: bool,
 ) -> Commit:
     """Make `staged` visible in one version: see `Lake.commit`, which checks the arguments' defaults.
 
@@ -223,11 +215,11 @@ def commit(
                 "read that and build again"
             )
         if replaces == "nothing" and now.has_load(load_id):
-            return _settled(place, staged, now.version, staged.files, fsync=fsync)
+            return _settled(place, staged, now.version, staged.files)
         plan = _plan(now.files.values(), staged.files, replaces, days)
         way = _way(place, table, now.handle, replaces)
         if way == "change" and not plan.adds and not plan.removes:
-            return _settled(place, staged, now.version, staged.files, fsync=fsync)
+            return _settled(place, staged, now.version, staged.files)
         _refuse_old_files(place, now, plan)
         try:
             _transact(place, table, now, plan, way, _record(ours, load_id, replaces, plan))
@@ -245,8 +237,8 @@ def commit(
             if way == "widen":
                 expected = version if expected is not None else None
                 continue
-        _make_durable(place, version, fsync=fsync)
-        _settled(place, staged, version, plan.spare, fsync=fsync)
+        _make_durable(place, version)
+        _settled(place, staged, version, plan.spare)
         return Commit(place.name, version, staged.rows, written=True)
     raise CommitLost(
         f"{place.name}: other writers were first {TRIES_AGAINST_WRITERS} times; nothing was changed; "
@@ -497,14 +489,11 @@ def _pause(attempt: int) -> float:
     return _CHANCE.uniform(0.0, min(0.4, 0.004 * 2 ** min(attempt, 8)))
 
 
-def _make_durable(place: Place, version: int, *, fsync: bool) -> None:
+def _make_durable(place: Place, version: int) -> None:
     """Sync the commit after its data files were, so that the disk never has a commit without its rows."""
-    if not fsync:
-        return
-    folders = (place.log, place.folder, place.folder.parent, place.root) if version == 0 else (place.log,)
+    folders = (place.log, place.folder, place.layer, "") if version == 0 else (place.log,)
     try:
-        for path in (place.log / log.commit_file(version), *folders):
-            sync(path)
+        place.storage.confirm([log.commit_key(place, version)], folders=folders)
     except OSError as problem:
         raise LakeError(
             f"{place.name}: version {version} is in, but the disk did not confirm it ({reason_of(problem)}); "
@@ -512,10 +501,10 @@ def _make_durable(place: Place, version: int, *, fsync: bool) -> None:
         ) from problem
 
 
-def _settled(place: Place, staged: Staged, version: int, spare: Sequence[StagedFile], *, fsync: bool) -> Commit:
+def _settled(place: Place, staged: Staged, version: int, spare: Sequence[StagedFile]) -> Commit:
     """Bring the ledger up to the log and remove what was staged and not needed. The commit stands whatever fails."""
     try:
-        ledger.catch_up(place, fsync=fsync)
+        ledger.catch_up(place)
         remove(place, spare)
     except Exception as problem:  # noqa: BLE001  the next writer, or fsck and sweep, sees to it
         _LOGGER.warning("%s: version %d is in, its ledger is behind: %s", place.name, version, type(problem).__name__)
@@ -531,7 +520,7 @@ def remove(place: Place, files: Sequence[StagedFile]) -> None:
     named = {file.path for entry in commits for file in entry.added}
     for file in files:
         if file.path not in named:
-            (place.folder / file.path).unlink(missing_ok=True)
+            place.storage.remove(place.key(file.path))
 
 
 def redigested(place: Place, table: Table, file: StagedFile, volatile: Sequence[str]) -> StagedFile:
@@ -540,7 +529,9 @@ def redigested(place: Place, table: Table, file: StagedFile, volatile: Sequence[
 
     if tuple(volatile) == file.volatile:
         return file
-    rows = in_order(table, pl.read_parquet(place.folder / file.path, hive_partitioning=False), volatile)
+    rows = in_order(
+        table, pl.read_parquet(place.storage.address(place.key(file.path)), hive_partitioning=False), volatile
+    )
     return replace(file, digest=digest_of(rows, volatile), volatile=tuple(volatile))
 
 

@@ -12,15 +12,14 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from pathlib import Path
-from typing import Any
+from functools import partial
+from typing import Any, BinaryIO
 from uuid import uuid4
 
 import polars as pl
 
 from etl.errors import SchemaError
-from etl.lake.layout import Place, day_folder, storage_error, sync
-from etl.lake.ledger import sha256_of
+from etl.lake.layout import Place, day_folder, storage_error
 from etl.model import Column, Partition, Privacy, Table, Type
 from etl.model.frames import DTYPES, schema_of
 
@@ -102,7 +101,7 @@ def _faults_of_nulls(table: Table, rows: pl.DataFrame) -> Iterable[str]:
 
 
 def write(
-    place: Place, table: Table, rows: pl.DataFrame, day: date | None, *, volatile: Sequence[str] = (), fsync: bool
+    place: Place, table: Table, rows: pl.DataFrame, day: date | None, *, volatile: Sequence[str] = ()
 ) -> StagedFile:
     """Write one file of `table`, and sync it with its folder. May run in several threads.
 
@@ -110,19 +109,10 @@ def write(
     """
     ordered = in_order(table, _of_day(table, gated(table, rows), day), volatile)
     path = f"{day_folder(day)}part-{uuid4().hex}.parquet"
-    target = place.folder / path
     try:
-        _make_folder(place, target.parent, fsync=fsync)
-        _write_parquet(target, table, ordered)
-        if fsync:
-            sync(target)
-            sync(target.parent)
-        size, sha256 = target.stat().st_size, sha256_of(target)
-    except BaseException as problem:
-        target.unlink(missing_ok=True)
-        if isinstance(problem, OSError):
-            raise storage_error(place.name, problem) from problem
-        raise
+        size, sha256 = place.storage.write(place.key(path), partial(_write_parquet, table, ordered))
+    except OSError as problem:
+        raise storage_error(place.name, problem) from problem
     return StagedFile(
         path=path,
         size=size,
@@ -217,15 +207,7 @@ def _buffer(values: pl.Series, size: int) -> Any:
     return memoryview(buffers[2])[offsets[array.offset] :][:size]
 
 
-def _make_folder(place: Place, folder: Path, *, fsync: bool) -> None:
-    missing = [each for each in (folder, *folder.parents) if each != place.root.parent and not each.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
-    if fsync:
-        for each in missing:
-            sync(each.parent)
-
-
-def _write_parquet(target: Path, table: Table, rows: pl.DataFrame) -> None:
+def _write_parquet(table: Table, rows: pl.DataFrame, target: BinaryIO) -> None:
     import pyarrow.parquet as pq
 
     with pq.ParquetWriter(

@@ -9,14 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from etl.errors import LakeDamaged, LakeError
 from etl.lake import ledger, log
 from etl.lake.commit import differing_files
-from etl.lake.layout import LOG_FOLDER, Place, reason_of
+from etl.lake.layout import Place, reason_of
 from etl.lake.ledger import Chain
 from etl.lake.log import CommitEntry, FileEntry
+from etl.lake.storage import Entry
 
 DAMAGE = "damage"
 NOTE = "note"
@@ -45,9 +45,9 @@ class Finding:
     way_out: str
 
 
-def check(place: Place, *, fsync: bool) -> list[Finding]:
+def check(place: Place) -> list[Finding]:
     """The findings of one table. Ledger lines that a killed process left out are written now, and noted."""
-    chain, findings = _checked_ledger(place, fsync=fsync)
+    chain, findings = _checked_ledger(place)
     findings += _checked_log(place, chain)
     commits, unread = _commits(place, chain)
     findings += unread
@@ -55,15 +55,15 @@ def check(place: Place, *, fsync: bool) -> list[Finding]:
         findings += _checked_view(place, commits)
         findings += [found for file in ledger.active(commits).values() for found in _checked_file(place, file)]
     if not any(found.severity == DAMAGE for found in findings):
-        findings += [_leftover(place, path) for path in leftovers(place)]
+        findings += [_leftover(place, entry) for entry in leftovers(place)]
     return _each_once(findings)
 
 
-def _checked_ledger(place: Place, *, fsync: bool) -> tuple[Chain | None, list[Finding]]:
+def _checked_ledger(place: Place) -> tuple[Chain | None, list[Finding]]:
     there = log.versions(place)
     try:
         before = ledger.read(place)
-        added = ledger.catch_up(place, fsync=fsync)
+        added = ledger.catch_up(place)
         chain = ledger.read(place)
     except (LakeError, OSError) as problem:
         chain_as_is = _read_or_none(place)
@@ -77,18 +77,18 @@ def _checked_ledger(place: Place, *, fsync: bool) -> tuple[Chain | None, list[Fi
     missing = len(chain.commits) - len(before.commits)
     if missing or added:
         what = f"{missing} commit(s) and {added - missing} checkpoint(s) of killed processes were not in it; added now"
-        return chain, [Finding(place.name, NOTE, place.shown(place.ledger), what, "nothing to do")]
+        return chain, [Finding(place.name, NOTE, place.ledger, what, "nothing to do")]
     return chain, []
 
 
-def _unreadable_commit(place: Place, first: int) -> Path | None:
+def _unreadable_commit(place: Place, first: int) -> str | None:
     """The first commit from `first` on that says nothing; it keeps the ledger from catching up."""
     for version in log.versions(place):
         if version >= first:
             try:
                 log.entry_of(place, version)
             except LakeDamaged:
-                return place.log / log.commit_file(version)
+                return log.commit_key(place, version)
     return None
 
 
@@ -105,15 +105,15 @@ def _checked_log(place: Place, chain: Chain | None) -> list[Finding]:
     latest = max(there, default=-1)
     known = chain.version if chain is not None else -1
     findings = [
-        _damage(place, place.log / log.commit_file(version), "is missing", _RESTORE)
+        _damage(place, log.commit_key(place, version), "is missing", _RESTORE)
         for version in range(max(latest, known) + 1)
         if version not in there
     ]
     if chain is None:
         return findings
     for entry in chain.commits:
-        path = place.log / log.commit_file(entry.version)
-        if entry.version in there and ledger.sha256_of(path) != entry.log:
+        path = log.commit_key(place, entry.version)
+        if entry.version in there and place.storage.sha256(path) != entry.log:
             findings.append(_damage(place, path, "is not the commit that was written", _RESTORE))
     return findings + list(_checked_checkpoints(place, chain))
 
@@ -124,16 +124,17 @@ def _checked_checkpoints(place: Place, chain: Chain) -> Iterator[Finding]:
     Only the last one's pointer is looked at: each checkpoint writes it anew.
     """
     way_out = f"remove it and {_POINTER}: the commits suffice"
+    there = {entry.name for entry in place.storage.files(place.log)}
     for number, checkpoint in enumerate(chain.checkpoints, start=1):
         is_last = number == len(chain.checkpoints)
         for name, sha256 in checkpoint.files.items():
-            path = place.log / name
+            path = f"{place.log}/{name}"
             if name == _POINTER and not is_last:
                 continue
-            if not path.exists():
+            if name not in there:
                 if is_last:
                     yield _damage(place, path, "is missing", way_out)
-            elif ledger.sha256_of(path) != sha256:
+            elif place.storage.sha256(path) != sha256:
                 yield _damage(place, path, "is not the checkpoint that was written", way_out)
 
 
@@ -146,7 +147,7 @@ def _commits(place: Place, chain: Chain | None) -> tuple[Sequence[CommitEntry], 
         try:
             commits.append(log.entry_of(place, version))
         except LakeDamaged as problem:
-            path = place.log / log.commit_file(version)
+            path = log.commit_key(place, version)
             return (), [_damage(place, path, _said(place, problem), _RESTORE)]
     return commits, []
 
@@ -162,54 +163,56 @@ def _checked_view(place: Place, commits: Sequence[CommitEntry]) -> list[Finding]
         raise
     except BaseException as problem:  # noqa: BLE001  a panic of delta-rs is no Exception, and is a finding
         return [_damage(place, place.log, f"Delta cannot read it ({type(problem).__name__})", _RESTORE)]
-    return [_damage(place, place.folder / path, "Delta and the ledger disagree on it", _RESTORE) for path in differing]
+    return [_damage(place, place.key(path), "Delta and the ledger disagree on it", _RESTORE) for path in differing]
 
 
 def _checked_file(place: Place, file: FileEntry) -> list[Finding]:
-    path = place.folder / file.path
+    path = place.key(file.path)
     way_out = "restore it from a backup, or build its days again"
     try:
-        size = path.stat().st_size
+        size = place.storage.stat(path).size
         if size != file.size:
             return [_damage(place, path, f"expected {file.size} bytes, came {size}", way_out)]
-        if ledger.sha256_of(path) != file.sha256:
+        if place.storage.sha256(path) != file.sha256:
             return [_damage(place, path, "is not the file that was written (SHA-256 differs)", way_out)]
-        if (rows := _rows_of_pages(path)) != file.rows:
+        if (rows := _rows_of_pages(place.storage.read(path))) != file.rows:
             return [_damage(place, path, f"expected {file.rows} rows, came {rows}", way_out)]
     except (OSError, ValueError) as problem:
         return [_damage(place, path, f"cannot be read: {reason_of(problem)}", way_out)]
     return []
 
 
-def _rows_of_pages(path: Path) -> int:
+def _rows_of_pages(data: bytes) -> int:
     """Rows of a data file, after every page of it was held against its checksum. Raises: OSError, ValueError."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(path, page_checksum_verification=True) as file:
+    with pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True) as file:
         return sum(batch.num_rows for batch in file.iter_batches())
 
 
-def leftovers(place: Place) -> list[Path]:
+def leftovers(place: Place) -> list[Entry]:
     """Files no commit ever named: of killed processes, or of a write that is going on. Raises: LakeDamaged."""
     there = log.versions(place)
     commits = ledger.commits_up_to(place, there[-1]) if there else ()
-    named = {place.folder / file.path for entry in commits for file in entry.added}
-    data = [
-        path
-        for path in place.folder.rglob("*")
-        if path.is_file() and LOG_FOLDER not in path.relative_to(place.folder).parts and path not in named
-    ]
-    staging = [path for path in place.log.rglob("*") if path.is_file() and _STAGING.search(path.name)]
-    return sorted([*data, *staging])
+    named = {place.key(file.path) for entry in commits for file in entry.added}
+    return sorted(
+        (
+            entry
+            for entry in place.storage.files(place.folder, deep=True)
+            if (_STAGING.search(entry.name) if entry.key.startswith(f"{place.log}/") else entry.key not in named)
+        ),
+        key=lambda entry: entry.key,
+    )
 
 
-def _leftover(place: Place, path: Path) -> Finding:
+def _leftover(place: Place, entry: Entry) -> Finding:
     what = "no commit names it: left by a killed process, or a write that is going on"
-    return Finding(place.name, NOTE, place.shown(path), what, "nothing to do; sweep removes it after a day")
+    return Finding(place.name, NOTE, entry.key, what, "nothing to do; sweep removes it after a day")
 
 
-def _damage(place: Place, path: Path, what: str, way_out: str) -> Finding:
-    return Finding(place.name, DAMAGE, place.shown(path), what, way_out)
+def _damage(place: Place, key: str, what: str, way_out: str) -> Finding:
+    return Finding(place.name, DAMAGE, key, what, way_out)
 
 
 def _said(place: Place, problem: BaseException) -> str:

@@ -13,10 +13,10 @@ import os
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from uuid import uuid4
 
 from etl import LAKE_FORMAT
 from etl.errors import LakeDamaged, LakeError, LakeFull, LakeTooNew, NameRefused
+from etl.lake.storage import Folder, Storage
 from etl.model import Table
 from etl.model.names import checked_name
 
@@ -30,9 +30,9 @@ _FULL = {28, 122}
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The folders of one table. `name` is `layer.name`; every path of a file is relative to `folder`."""
+    """The keys of one table. `name` is `layer.name`; every path of a data file is relative to `folder`."""
 
-    root: Path
+    storage: Storage
     layer: str
     table: str
 
@@ -42,51 +42,58 @@ class Place:
         return f"{self.layer}.{self.table}"
 
     @property
-    def folder(self) -> Path:
+    def folder(self) -> str:
         """The folder of the Delta table."""
-        return self.root / self.layer / self.table
+        return f"{self.layer}/{self.table}"
 
     @property
-    def log(self) -> Path:
+    def log(self) -> str:
         """The folder of Delta's log."""
-        return self.folder / LOG_FOLDER
+        return f"{self.folder}/{LOG_FOLDER}"
 
     @property
-    def ledger(self) -> Path:
+    def ledger(self) -> str:
         """The chain of the table's commits."""
-        return self.root / LEDGER_FOLDER / f"{self.name}.jsonl"
+        return f"{LEDGER_FOLDER}/{self.name}.jsonl"
 
     @property
     def uri(self) -> str:
         """The folder as delta-rs wants it."""
-        return self.folder.as_uri()
+        return self.storage.uri(self.folder)
 
-    def shown(self, path: Path) -> str:
-        """A path as messages show it: from the lake's root on."""
-        return path.relative_to(self.root).as_posix()
+    def key(self, path: str) -> str:
+        """The key of a data file."""
+        return f"{self.folder}/{path}"
+
+    def identity(self) -> tuple[str, str]:
+        """What tells this table from those of other lakes."""
+        return self.storage.uri(""), self.name
 
 
-def place_of(root: Path, table: Table) -> Place:
-    """Where `table` stands under `root`.
+def place_of(storage: Storage, table: Table) -> Place:
+    """Where `table` stands in a lake.
 
-    Raises: NameRefused when the name is no name, or leads out of the root (a symbolic link, say).
+    Raises: NameRefused when the name is no name, or leads out of the lake (a symbolic link, say).
     """
-    return checked_place(root, table.layer.value, table.name)
+    return checked_place(storage, table.layer.value, table.name)
 
 
-def checked_place(root: Path, layer: str, name: str) -> Place:
+def checked_place(storage: Storage, layer: str, name: str) -> Place:
     """The place of `layer.name`. Raises: NameRefused."""
-    place = Place(root, checked_name(layer, "layer"), checked_name(name, "table"))
-    if not place.folder.resolve().is_relative_to(root.resolve()):
+    place = Place(storage, checked_name(layer, "layer"), checked_name(name, "table"))
+    if not storage.holds(place.folder):
         raise NameRefused(f"{place.name}: its folder leads out of the lake; remove the link that stands in its place")
     return place
 
 
-def places(root: Path) -> list[Place]:
+def places(storage: Storage) -> list[Place]:
     """Every table that has a log or a ledger, in order of name."""
-    logs = {(log.parent.parent.name, log.parent.name) for log in root.glob(f"*/*/{LOG_FOLDER}")}
-    stems = [ledger.stem.partition(".") for ledger in (root / LEDGER_FOLDER).glob("*.jsonl")]
-    return [checked_place(root, layer, name) for layer, name in sorted(logs | {(stem[0], stem[2]) for stem in stems})]
+    tables = [(layer, name) for layer in storage.folders("") for name in storage.folders(layer)]
+    logs = {(layer, name) for layer, name in tables if LOG_FOLDER in storage.folders(f"{layer}/{name}")}
+    stems = [entry.name.removesuffix(".jsonl").partition(".") for entry in storage.files(LEDGER_FOLDER)]
+    return [
+        checked_place(storage, layer, name) for layer, name in sorted(logs | {(stem[0], stem[2]) for stem in stems})
+    ]
 
 
 def day_folder(day: date | None) -> str:
@@ -94,27 +101,38 @@ def day_folder(day: date | None) -> str:
     return f"day={day.isoformat()}/" if day is not None else ""
 
 
-def open_root(root: Path, *, fsync: bool) -> None:
+def storage_at(root: Path | str, *, fsync: bool) -> Storage:
+    """The folder, or for `s3://bucket/folder` the bucket, a lake is in."""
+    if str(root).startswith("s3://"):
+        from etl.lake.bucket import Bucket
+
+        return Bucket(str(root).rstrip("/"))
+    return Folder(Path(root).absolute(), fsync)
+
+
+def open_root(storage: Storage) -> None:
     """Make the lake, or check that it is one this program can read.
 
     Raises: LakeTooNew, LakeDamaged, LakeFull, LakeError.
     """
-    marker = root / FORMAT_FILE
-    if "%" in str(root):
-        raise LakeError(f"lake folder {root.name!r}: a per cent sign in the path is read as an escape; choose another")
+    storage.check()
     try:
-        (root / LEDGER_FOLDER).mkdir(parents=True, exist_ok=True)
-        if not marker.exists():
-            _write_marker(root, fsync=fsync)
-        written = marker.read_bytes()
+        try:
+            written = storage.read(FORMAT_FILE)
+        except FileNotFoundError:
+            storage.create(FORMAT_FILE, marker_text(LAKE_FORMAT))  # of two makers the first wins
+            written = storage.read(FORMAT_FILE)
     except OSError as problem:
         raise storage_error("the lake", problem) from problem
     _check_marker(written)
 
 
-def is_lake(root: Path) -> bool:
-    """True when there is a lake at `root`, of whatever format."""
-    return (root / FORMAT_FILE).is_file()
+def is_lake(storage: Storage) -> bool:
+    """True when there is a lake, of whatever format. Raises: OSError."""
+    try:
+        return storage.stat(FORMAT_FILE).size > 0
+    except FileNotFoundError:
+        return False
 
 
 def marker_text(number: int) -> bytes:
@@ -136,32 +154,6 @@ def _check_marker(written: bytes) -> None:
         raise LakeDamaged(
             f'{FORMAT_FILE}: expected {{"format": {LAKE_FORMAT}}}, came something else; restore that file from a backup'
         )
-
-
-def _write_marker(root: Path, *, fsync: bool) -> None:
-    """Put lake.json there whole or not at all; of two makers the first wins."""
-    draft = root / f".{FORMAT_FILE}.{uuid4().hex}"
-    try:
-        draft.write_bytes(marker_text(LAKE_FORMAT))
-        if fsync:
-            sync(draft)
-        try:
-            os.link(draft, root / FORMAT_FILE)
-        except FileExistsError:
-            return
-        if fsync:
-            sync(root)
-    finally:
-        draft.unlink(missing_ok=True)
-
-
-def sync(path: Path) -> None:
-    """Have the system put a file's bytes, or a folder's entries, on the disk before we go on."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def is_full(problem: BaseException) -> bool:

@@ -8,19 +8,16 @@ back together with its ledger; keep a copy of the ledgers elsewhere if that matt
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from etl.errors import LakeDamaged
 from etl.lake import log
-from etl.lake.layout import Place, sync
+from etl.lake.layout import Place
 from etl.lake.log import CommitEntry, FileEntry
 
 #: A checkpoint is made of every so many versions; delta-rs's own default, but written under our lock and recorded.
@@ -69,7 +66,7 @@ def read(place: Place) -> Chain:
     Raises: LakeDamaged when a line is not the one that was written there.
     """
     try:
-        return _chain(place, place.ledger.read_bytes())
+        return _chain(place, place.storage.read(place.ledger))
     except FileNotFoundError:
         return _chain(place, b"")
 
@@ -94,13 +91,16 @@ def commits_up_to(place: Place, version: int, chain: Chain | None = None) -> tup
     return (*recorded[: version + 1], *newer)
 
 
-def catch_up(place: Place, *, fsync: bool) -> int:
+def catch_up(place: Place) -> int:
     """Append what the log has and the ledger not yet, a checkpoint when one is due; gives the lines appended.
 
     Raises: LakeDamaged when the ledger is not intact, or knows a version the log has not; OSError.
     """
-    with _locked(place.ledger) as ledger:
-        chain = _chain(place, ledger.read())
+    appended = 0
+
+    def continued(written: bytes) -> tuple[int, bytes] | None:
+        nonlocal appended
+        chain = _chain(place, written)
         there = log.versions(place)
         latest = there[-1] if there else -1
         if latest < chain.version:
@@ -108,20 +108,21 @@ def catch_up(place: Place, *, fsync: bool) -> int:
         draft = _Draft(chain.last_hash)
         for version in range(chain.version + 1, latest + 1):
             draft.add("commit", log.entry_of(place, version).as_json())
-        for checkpoint in _due_checkpoints(place, chain, latest, fsync=fsync):
-            draft.add("checkpoint", {"version": checkpoint.version, "files": dict(checkpoint.files)})
+        if place.storage.keeps_checkpoints:
+            for checkpoint in _due_checkpoints(place, chain, latest):
+                draft.add("checkpoint", {"version": checkpoint.version, "files": dict(checkpoint.files)})
         if chain.tail:
             _check_tail(place, chain, latest)
-        if draft.lines or chain.tail:
-            _append(ledger, chain.end, b"".join(draft.lines), fsync=fsync)
-        if fsync and chain.version < 0:
-            sync(place.ledger.parent)
-        return len(draft.lines)
+        appended = len(draft.lines)
+        return (chain.end, b"".join(draft.lines)) if draft.lines or chain.tail else None
+
+    place.storage.change(place.ledger, continued)
+    return appended
 
 
 def lost_versions(place: Place, recorded: int, found: int) -> LakeDamaged:
     """The error for a log that ends before the ledger does."""
-    missing = place.shown(place.log / log.commit_file(recorded))
+    missing = log.commit_key(place, recorded)
     return LakeDamaged(
         f"{place.name}: the ledger knows version {recorded}, the log ends at {found}; {missing} is lost; "
         "restore it from a backup"
@@ -144,7 +145,7 @@ def _chain(place: Place, written: bytes) -> Chain:
                 checkpoints.append(Checkpoint(entry["version"], entry["files"]))
         except (ValueError, KeyError, TypeError):
             raise LakeDamaged(
-                f"{place.name}: {place.shown(place.ledger)} line {number} is not the line that was written there; "
+                f"{place.name}: {place.ledger} line {number} is not the line that was written there; "
                 "restore the file from a backup"
             ) from None
         last_hash = own
@@ -191,69 +192,36 @@ def _check_tail(place: Place, chain: Chain, latest: int) -> None:
         due.append(("checkpoint", {"version": version, "files": checkpoint_files(place, version)}))
     if not any(_line(chain.last_hash, kind, entry)[0].startswith(chain.tail) for kind, entry in due):
         raise LakeDamaged(
-            f"{place.name}: {place.shown(place.ledger)} ends in something that is no line of it; "
-            "restore the file from a backup"
+            f"{place.name}: {place.ledger} ends in something that is no line of it; restore the file from a backup"
         )
 
 
-def _due_checkpoints(place: Place, chain: Chain, latest: int, *, fsync: bool) -> Iterator[Checkpoint]:
+def _due_checkpoints(place: Place, chain: Chain, latest: int) -> Iterator[Checkpoint]:
     """Checkpoints to record: one now due, and any a dying process made and did not record."""
     recorded = {checkpoint.version for checkpoint in chain.checkpoints}
     there = set(log.checkpoints(place))
     last = max(there | recorded, default=0)
     if latest - last >= CHECKPOINT_EVERY:
-        _make_checkpoint(place, latest, fsync=fsync)
+        _make_checkpoint(place, latest)
         there.add(latest)
     for version in sorted(there - recorded):
         yield Checkpoint(version, checkpoint_files(place, version))
 
 
-def _make_checkpoint(place: Place, version: int, *, fsync: bool) -> None:
+def _make_checkpoint(place: Place, version: int) -> None:
     from deltalake import DeltaTable
 
     DeltaTable(place.uri, version=version).create_checkpoint()
-    if fsync:
-        for path in _checkpoint_paths(place, version):
-            sync(path)
-        sync(place.log)
+    place.storage.confirm(_checkpoint_keys(place, version), folders=[place.log])
 
 
 def checkpoint_files(place: Place, version: int) -> dict[str, str]:
     """The files of a checkpoint and the pointer to it: name -> SHA-256."""
-    return {path.name: sha256_of(path) for path in _checkpoint_paths(place, version)}
+    keys = _checkpoint_keys(place, version)
+    return {key.rpartition("/")[2]: place.storage.sha256(key) for key in keys}
 
 
-def _checkpoint_paths(place: Place, version: int) -> list[Path]:
-    pointer = place.log / "_last_checkpoint"
-    return [*sorted(place.log.glob(f"{version:020d}.checkpoint*.parquet")), *([pointer] if pointer.exists() else [])]
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file's bytes, as hex. Raises: OSError."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[BinaryIO]:
-    """The ledger, opened for reading and appending, ours alone until the block ends or the process dies."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    with os.fdopen(handle, "r+b", buffering=0) as file:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield file  # closing lets the lock go
-
-
-def _append(ledger: BinaryIO, end: int, lines: bytes, *, fsync: bool) -> None:
-    """Write `lines` after `end`, whole or not at all."""
-    ledger.seek(end)
-    ledger.truncate()
-    rest = lines
-    try:
-        while rest:
-            rest = rest[ledger.write(rest) :]
-        if fsync:
-            os.fsync(ledger.fileno())
-    except OSError:
-        ledger.truncate(end)
-        raise
+def _checkpoint_keys(place: Place, version: int) -> list[str]:
+    names = {entry.name for entry in place.storage.files(place.log)}
+    parts = sorted(name for name in names if re.fullmatch(rf"{version:020d}\.checkpoint.*\.parquet", name))
+    return [f"{place.log}/{name}" for name in (*parts, *({"_last_checkpoint"} & names))]

@@ -68,6 +68,11 @@ def commit_file(version: int) -> str:
     return f"{version:020d}.json"
 
 
+def commit_key(place: Place, version: int) -> str:
+    """The key of a commit."""
+    return f"{place.log}/{commit_file(version)}"
+
+
 def versions(place: Place) -> list[int]:
     """The versions whose commit files are there, ascending."""
     return _numbered(place, _COMMIT)
@@ -79,9 +84,7 @@ def checkpoints(place: Place) -> list[int]:
 
 
 def _numbered(place: Place, pattern: re.Pattern[str]) -> list[int]:
-    if not place.log.is_dir():
-        return []
-    found = (pattern.match(entry.name) for entry in place.log.iterdir())
+    found = (pattern.match(entry.name) for entry in place.storage.files(place.log))
     return sorted(int(match[1]) for match in found if match)
 
 
@@ -90,16 +93,16 @@ def entry_of(place: Place, version: int) -> CommitEntry:
 
     Raises: LakeDamaged when its file is missing, is no commit, or was not made by this program.
     """
-    path = place.log / commit_file(version)
+    key = commit_key(place, version)
     try:
-        written = path.read_bytes()
+        written = place.storage.read(key)
     except FileNotFoundError:
-        raise LakeDamaged(f"{place.name}: {place.shown(path)} is missing; restore it from a backup") from None
+        raise LakeDamaged(f"{place.name}: {key} is missing; restore it from a backup") from None
     try:
         return _read(written, version)
     except (ValueError, KeyError, TypeError, AttributeError):
         raise LakeDamaged(
-            f"{place.name}: {place.shown(path)} is not a commit of this program: empty, torn, altered, or written by "
+            f"{place.name}: {key} is not a commit of this program: empty, torn, altered, or written by "
             "another one; restore it from a backup"
         ) from None
 

@@ -10,24 +10,25 @@ from pathlib import Path
 
 import polars as pl
 
-from etl.errors import C360Error, LakeDamaged, SchemaError
+from etl.errors import C360Error, LakeDamaged, LakeError, SchemaError
 from etl.lake import commit as commits
-from etl.lake import files, fsck, ledger, log
+from etl.lake import files, fsck, log
 from etl.lake.commit import Commit
 from etl.lake.files import DAY, Staged, StagedFile
 from etl.lake.fsck import Finding
-from etl.lake.layout import Place, open_root, place_of, places, reason_of
+from etl.lake.layout import Place, is_lake, open_root, place_of, places, reason_of, storage_at, storage_error
 from etl.lake.log import FileEntry
+from etl.lake.storage import Folder, Storage
 from etl.model import Partition, Table
 from etl.model.frames import schema_of
 
-#: Files this process has proved: path -> (inode, size, time of change) as they were then.
-_proved: dict[Path, tuple[int, int, int]] = {}
+#: Files this process has proved: address -> their mark then.
+_proved: dict[str, str] = {}
 _proving = threading.Lock()
 
 
 class Lake:
-    """A folder of Delta tables with a ledger beside each. Safe in threads and in any number of processes.
+    """A folder or bucket of Delta tables with a ledger beside each. Safe in threads and in any number of processes.
 
     Open it where it is used: never at import, and never before a fork (spawn, or a fork server).
     `fsync=False` is for tests: a killed process still loses nothing, a power cut may.
@@ -35,28 +36,58 @@ class Lake:
     Raises: LakeTooNew, LakeDamaged, LakeFull, LakeError when the folder is not a lake this program can use.
     """
 
-    def __init__(self, root: Path, *, fsync: bool = True) -> None:
-        self.root = Path(root).absolute()
-        self._fsync = fsync
-        open_root(self.root, fsync=fsync)
+    def __init__(self, root: Path | str, *, fsync: bool = True) -> None:
+        self.storage: Storage = storage_at(root, fsync=fsync)
+        open_root(self.storage)
 
     def __repr__(self) -> str:
-        return f"Lake({self.root.name!r})"
+        return f"Lake({self.storage.name!r})"
+
+    def _place(self, table: Table) -> Place:
+        return place_of(self.storage, table)
+
+    @property
+    def is_there(self) -> bool:
+        """True when its files can be seen from here. Raises: OSError."""
+        return is_lake(self.storage)
+
+    @property
+    def root(self) -> Path:
+        """The folder, where the lake is one. Raises: LakeError."""
+        if not isinstance(self.storage, Folder):
+            raise LakeError(f"{self.storage.name} is no folder of this machine")
+        return self.storage.root
+
+    def note(self, key: str) -> str | None:
+        """A small text kept beside the tables; None when there is none. Raises: LakeError."""
+        try:
+            return self.storage.read(key).decode()
+        except FileNotFoundError:
+            return None
+        except OSError as problem:
+            raise storage_error("the lake", problem) from problem
+
+    def keep_note(self, key: str, text: str) -> None:
+        """Keep a small text beside the tables, whole or not at all. Raises: LakeError."""
+        try:
+            self.storage.replace(key, text.encode())
+        except OSError as problem:
+            raise storage_error("the lake", problem) from problem
 
     # --- read ---------------------------------------------------------------------------------------------------------
 
     def exists(self, table: Table) -> bool:
         """True once the table had its first commit, with rows or without."""
-        return bool(log.versions(place_of(self.root, table)))
+        return bool(log.versions(self._place(table)))
 
     def version(self, table: Table) -> int | None:
         """The version readers see; None before the first. Raises: LakeDamaged, LakeError."""
-        now = commits.seen(place_of(self.root, table)).version
+        now = commits.seen(self._place(table)).version
         return now if now >= 0 else None
 
     def days(self, table: Table) -> tuple[date, ...]:
         """The days that have rows, ascending; none for a table in one piece. Raises: LakeDamaged, LakeError."""
-        found = {log.day_of(file) for file in commits.seen(place_of(self.root, table)).files.values() if file.rows}
+        found = {log.day_of(file) for file in commits.seen(self._place(table)).files.values() if file.rows}
         return tuple(sorted(day for day in found if day is not None))
 
     def digests(self, table: Table) -> dict[date | None, str]:
@@ -65,14 +96,14 @@ class Lake:
         Equal digests are equal rows, whoever wrote them and when. Raises: LakeDamaged, LakeError.
         """
         found: dict[date | None, list[str]] = {}
-        for file in commits.seen(place_of(self.root, table)).files.values():
+        for file in commits.seen(self._place(table)).files.values():
             if file.rows:
                 found.setdefault(log.day_of(file), []).append(file.digest)
         return {day: "+".join(sorted(digests)) for day, digests in found.items()}
 
     def rows(self, table: Table) -> int:
         """How many rows readers see, without reading them. Raises: LakeDamaged, LakeError."""
-        return sum(file.rows for file in commits.seen(place_of(self.root, table)).files.values())
+        return sum(file.rows for file in commits.seen(self._place(table)).files.values())
 
     def read(self, table: Table, *, days: Iterable[date] | None = None, version: int | None = None) -> pl.LazyFrame:
         """The table's declared columns, in order and typed; no rows when there is no table.
@@ -84,7 +115,7 @@ class Lake:
 
         Raises: LakeDamaged when a file is gone or not the one that was written; LakeError for no such version.
         """
-        place = place_of(self.root, table)
+        place = self._place(table)
         chosen = set(days) if days is not None else None
         visible = [
             file
@@ -95,9 +126,9 @@ class Lake:
             _prove(place, file)
         if not visible:
             return pl.LazyFrame(schema=schema_of(table.columns))
-        by_day: dict[date | None, list[Path]] = {}
+        by_day: dict[date | None, list[str]] = {}
         for file in sorted(visible, key=lambda file: (file.day or "", file.path)):
-            by_day.setdefault(log.day_of(file), []).append(place.folder / file.path)
+            by_day.setdefault(log.day_of(file), []).append(place.storage.address(place.key(file.path)))
         return pl.concat([_scan(table, paths, day) for day, paths in by_day.items()])
 
     # --- write --------------------------------------------------------------------------------------------------------
@@ -111,9 +142,7 @@ class Lake:
 
         Raises: SchemaError before anything is written; LakeFull or LakeError, and then no file is left.
         """
-        return files.write(
-            place_of(self.root, table), table, frame, day, volatile=_known(table, volatile), fsync=self._fsync
-        )
+        return files.write(self._place(table), table, frame, day, volatile=_known(table, volatile))
 
     def stage(
         self, table: Table, rows: pl.DataFrame, *, days: Iterable[date] | None = None, volatile: Sequence[str] = ()
@@ -139,7 +168,7 @@ class Lake:
             for day in sorted(present):
                 staged.append(self.write_file(table, present[day], day, volatile=volatile))
         except BaseException:
-            commits.remove(place_of(self.root, table), staged)
+            commits.remove(self._place(table), staged)
             raise
         return Staged(table.full_name, tuple(staged), tuple(replaced))
 
@@ -167,7 +196,7 @@ class Lake:
 
         Raises: VersionMoved, CommitLost, LakeFull, SchemaError, LakeDamaged, LakeError, NameRefused.
         """
-        place = place_of(self.root, table)
+        place = self._place(table)
         if not isinstance(staged, Staged):
             staged = Staged(table.full_name, tuple(staged))
         try:
@@ -182,7 +211,6 @@ class Lake:
                 days=_replaced(staged, days),
                 load_id=load_id,
                 expected=expected,
-                fsync=self._fsync,
             )
         except commits.Unknown:
             raise
@@ -198,7 +226,7 @@ class Lake:
         Arguments as of `commit`. Raises: LakeDamaged, LakeError.
         """
         return commits.holds(
-            place_of(self.root, table),
+            self._place(table),
             table,
             staged,
             replaces=replaces or ("days" if table.partition is Partition.DAY else "all"),
@@ -227,22 +255,22 @@ class Lake:
             return self.commit(table, staged, load_id=load_id, replaces=replaces, days=given, expected=seen)
 
         return commits.until_it_holds(
-            place_of(self.root, table),
+            self._place(table),
             lambda seen: build(seen if seen >= 0 else None),
             commit_on,
-            lambda: commits.seen(place_of(self.root, table)).version,
+            lambda: commits.seen(self._place(table)).version,
         )
 
     def discard(self, table: Table, staged: Staged | Iterable[StagedFile]) -> None:
         """Remove staged files that were not committed."""
-        commits.remove(place_of(self.root, table), staged.files if isinstance(staged, Staged) else tuple(staged))
+        commits.remove(self._place(table), staged.files if isinstance(staged, Staged) else tuple(staged))
 
     # --- check --------------------------------------------------------------------------------------------------------
 
     def fsck(self, tables: Iterable[Table] | None = None) -> list[Finding]:
         """Everything that is not as it was written, and every leftover; empty for a clean lake. See `fsck.check`."""
-        chosen = places(self.root) if tables is None else [place_of(self.root, table) for table in tables]
-        return [finding for place in chosen for finding in fsck.check(place, fsync=self._fsync)]
+        chosen = places(self.storage) if tables is None else [self._place(table) for table in tables]
+        return [finding for place in chosen for finding in fsck.check(place)]
 
     def sweep(self, *, older_than: timedelta = timedelta(days=1)) -> list[str]:
         """Remove what killed processes left: data files no commit ever named, and staging files of the log.
@@ -253,11 +281,11 @@ class Lake:
         """
         limit = time.time() - older_than.total_seconds()
         gone: list[str] = []
-        for place in places(self.root):
-            for path in fsck.leftovers(place):
-                if path.stat().st_mtime <= limit:
-                    path.unlink(missing_ok=True)
-                    gone.append(place.shown(path))
+        for place in places(self.storage):
+            for entry in fsck.leftovers(place):
+                if entry.changed <= limit:
+                    self.storage.remove(entry.key)
+                    gone.append(entry.key)
         return gone
 
 
@@ -274,7 +302,7 @@ def _replaced(staged: Staged, days: Iterable[date]) -> tuple[date, ...]:
     return tuple(sorted(named))
 
 
-def _scan(table: Table, paths: Sequence[Path], day: date | None) -> pl.LazyFrame:
+def _scan(table: Table, paths: Sequence[str], day: date | None) -> pl.LazyFrame:
     frame = pl.scan_parquet(
         list(paths),
         schema=files.file_schema(table),
@@ -290,24 +318,23 @@ def _scan(table: Table, paths: Sequence[Path], day: date | None) -> pl.LazyFrame
 
 def _prove(place: Place, file: FileEntry) -> None:
     """The file is the one its commit wrote. Once per process, unless it changed since."""
-    path = place.folder / file.path
+    key = place.key(file.path)
+    address = place.storage.address(key)
     try:
-        state = path.stat()
-        mark = (state.st_ino, state.st_size, state.st_mtime_ns)
+        mark = place.storage.stat(key).mark
         with _proving:
-            known = _proved.get(path)
+            known = _proved.get(address)
         if known == mark:
             return
-        intact = state.st_size == file.size and ledger.sha256_of(path) == file.sha256
+        intact = place.storage.is_intact(key, file.size, file.sha256)
     except OSError as problem:
         raise LakeDamaged(
-            f"{place.name}: {place.shown(path)} cannot be read ({reason_of(problem)}); restore it from a backup, "
+            f"{place.name}: {key} cannot be read ({reason_of(problem)}); restore it from a backup, "
             "or build its days again"
         ) from problem
     if not intact:
         raise LakeDamaged(
-            f"{place.name}: {place.shown(path)} is not the file that was written; restore it from a backup, "
-            "or build its days again"
+            f"{place.name}: {key} is not the file that was written; restore it from a backup, or build its days again"
         )
     with _proving:
-        _proved[path] = mark
+        _proved[address] = mark

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeVar
 
 import polars as pl
@@ -21,7 +20,7 @@ from etl.bronze.tables import INGEST_LOG
 from etl.catalog import Fed, quarantine_of
 from etl.compute import over
 from etl.errors import ConservationError
-from etl.lake import is_lake
+from etl.lake import Lake
 from etl.model import Column, Partition, Table, Window
 from etl.model.frames import dtype, schema_of
 from etl.run import freshness
@@ -163,13 +162,13 @@ def _subject(house: House, table: Table, days: Sequence[date] | None, offered: M
 
 def _over(house: House, table: Table, build_piece: Callable[[Part], _Piece], parts: Sequence[Part]) -> list[_Piece]:
     """Every part of the table built, here or on the cluster the settings name."""
-    ground = partial(_ground, house.lake.root)
+    ground = partial(_ground, house.lake)
     return over(build_piece, parts, name=table.full_name, scheduler=house.settings.dask_scheduler, ground=ground)
 
 
-def _ground(lake: Path) -> str:
+def _ground(lake: Lake) -> str:
     """What rows depend on beside their inputs: the program, and that the lake is to be seen."""
-    return f"program {freshness.program()[:12]}, {'the lake' if is_lake(lake) else f'no lake at {lake}'}"
+    return f"program {freshness.program()[:12]}, {'the lake' if lake.is_there else f'no lake at {lake}'}"
 
 
 def _records(house: House, table: Table, feds: Sequence[Fed], days: Sequence[date] | None) -> pl.DataFrame:

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
-from pathlib import Path
 
 import polars as pl
 
@@ -22,7 +21,6 @@ from etl.errors import SourceError
 from etl.lake import Lake
 from etl.model import Source, Stream, Window
 from etl.model.frames import schema_of
-from etl.run.whole import write_whole
 
 #: At most so many records of a window are looked at, of a large one a twentieth.
 MOST, ALL_OF, SHARE = 20_000, 2_000, 20
@@ -238,14 +236,14 @@ def _listed(broken: Sequence[Change]) -> str:
 def remembered(lake: Lake, source: Source, stream: Stream) -> dict[tuple[datetime, datetime], Fingerprint]:
     """What the windows read last looked like, by (start, end); nothing where there is no memory, or one unreadable."""
     try:
-        kept = json.loads(_path(lake, source, stream).read_text(encoding="utf-8"))
+        kept = json.loads(lake.note(_note(source, stream)) or "[]")
         return {
             (datetime.fromisoformat(each["start"]), datetime.fromisoformat(each["end"])): Fingerprint(
                 each["records"], each["paths"]
             )
             for each in kept
         }
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         return {}
 
 
@@ -261,8 +259,8 @@ def _remember(lake: Lake, source: Source, stream: Stream, window: Window, seen: 
         {"start": start.isoformat(), "end": end.isoformat(), "records": each.records, "paths": each.paths}
         for (start, end), each in latest
     ]
-    write_whole(_path(lake, source, stream), json.dumps(kept))
+    lake.keep_note(_note(source, stream), json.dumps(kept))
 
 
-def _path(lake: Lake, source: Source, stream: Stream) -> Path:
-    return lake.root / "_schemas" / f"{source.name}_{stream.name}.json"
+def _note(source: Source, stream: Stream) -> str:
+    return f"_schemas/{source.name}_{stream.name}.json"

@@ -21,7 +21,6 @@ from typing import Any
 import etl
 from etl.model import Table
 from etl.run.house import House
-from etl.run.whole import write_whole
 from etl.silver.identity_map import IDENTITY_MAP
 
 #: The unit of a table in one piece.
@@ -61,16 +60,16 @@ def unit_of(day: date | None) -> str:
 def remembered(house: House, table: Table) -> dict[str, Built]:
     """What is known of earlier builds of `table`, by unit; nothing when there is no memory, or one nobody can read."""
     try:
-        units = json.loads(_path(house, table).read_text(encoding="utf-8"))
+        units = json.loads(house.lake.note(_note(table)) or "{}")
         return {unit: Built(each["made_of"], each["holds"], Counts(**each["counts"])) for unit, each in units.items()}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return {}
 
 
 def remember(house: House, table: Table, built: Mapping[str, Built]) -> None:
     """Keep what was built, beside what was known before."""
     known = {**remembered(house, table), **built}
-    write_whole(_path(house, table), json.dumps({unit: asdict(each) for unit, each in sorted(known.items())}))
+    house.lake.keep_note(_note(table), json.dumps({unit: asdict(each) for unit, each in sorted(known.items())}))
 
 
 def is_fresh(known: Built | None, made_of: str, holds: str | None) -> bool:
@@ -126,5 +125,5 @@ def _hashed(value: Any) -> str:
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()
 
 
-def _path(house: House, table: Table) -> Path:
-    return house.lake.root / "_builds" / f"{table.full_name}.json"
+def _note(table: Table) -> str:
+    return f"_builds/{table.full_name}.json"

@@ -17,7 +17,8 @@ import duckdb
 
 from etl import fields as f
 from etl.errors import LakeError
-from etl.lake.layout import Place
+from etl.lake.layout import Place, place_of, storage_at
+from etl.lake.log import versions
 from etl.model import Column, Privacy, Table, Type
 from etl.serve.extension import install_for_this_user, literal, load_delta
 
@@ -34,15 +35,14 @@ SQL_TYPES: dict[Type, str] = {
 IDENTITY_MAP = "silver.identity_map"
 
 
-def publish(lake_root: Path, tables: Sequence[Table], target: Path) -> None:
+def publish(lake: Path | str, tables: Sequence[Table], target: Path) -> None:
     """Write the catalogue of every table of `tables` that is there, and put it at `target` in one step.
 
     Readers that have the old file open keep it until they connect anew; at no moment is there no catalogue.
 
     Raises: LakeError when the file cannot be written or a table cannot be read; the old catalogue stays.
     """
-    lake_root = lake_root.absolute()
-    there = [table for table in tables if is_there(lake_root, table)]
+    there = [table for table in tables if is_there(lake, table)]
     target.parent.mkdir(parents=True, exist_ok=True)
     aside = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
     try:
@@ -50,7 +50,7 @@ def publish(lake_root: Path, tables: Sequence[Table], target: Path) -> None:
             load_delta(connection)
             # One transaction: hundreds of comments, each on disk by itself, take seconds.
             connection.begin()
-            for statement in statements(connection, lake_root, there):
+            for statement in statements(connection, lake, there):
                 connection.execute(statement)
             for table in there:
                 connection.execute(
@@ -60,7 +60,7 @@ def publish(lake_root: Path, tables: Sequence[Table], target: Path) -> None:
                         table.description,
                         table.grain,
                         ", ".join(table.key),
-                        str(table_path(lake_root, table)),
+                        table_path(lake, table),
                     ],
                 )
             connection.commit()
@@ -76,18 +76,22 @@ def publish(lake_root: Path, tables: Sequence[Table], target: Path) -> None:
     install_for_this_user()
 
 
-def table_path(lake_root: Path, table: Table) -> Path:
-    """The directory of a table."""
-    return Place(lake_root, table.layer.value, table.name).folder
+def table_path(lake: Path | str, table: Table) -> str:
+    """The directory of a table, as DuckDB is told of it."""
+    place = _place(lake, table)
+    return place.storage.address(place.folder)
 
 
-def is_there(lake_root: Path, table: Table) -> bool:
+def is_there(lake: Path | str, table: Table) -> bool:
     """True when the table has been committed at least once."""
-    log = Place(lake_root, table.layer.value, table.name).log
-    return log.is_dir() and any(log.glob("*.json"))
+    return bool(versions(_place(lake, table)))
 
 
-def statements(connection: duckdb.DuckDBPyConnection, lake_root: Path, tables: Sequence[Table]) -> Iterator[str]:
+def _place(lake: Path | str, table: Table) -> Place:
+    return place_of(storage_at(lake, fsync=True), table)
+
+
+def statements(connection: duckdb.DuckDBPyConnection, lake: Path | str, tables: Sequence[Table]) -> Iterator[str]:
     """The DDL of the catalogue: schemas, views, comments, and `catalogue.published`, which says what there is."""
     for schema in sorted({table.layer.value for table in tables}):
         yield f"CREATE SCHEMA {schema}"
@@ -99,7 +103,7 @@ def statements(connection: duckdb.DuckDBPyConnection, lake_root: Path, tables: S
     yield "COMMENT ON TABLE catalogue.published IS 'what this catalogue holds: one row per table'"
     identity_map = next((table for table in tables if table.full_name == IDENTITY_MAP), None)
     for table in tables:
-        yield view(connection, lake_root, table, identity_map)
+        yield view(connection, lake, table, identity_map)
         yield f"COMMENT ON VIEW {table.full_name} IS {literal(f'{table.description} Grain: {table.grain}.')}"
         for column in shown(table):
             yield f"COMMENT ON COLUMN {table.full_name}.{_quoted(column.name)} IS {literal(comment(column))}"
@@ -119,12 +123,12 @@ def comment(column: Column) -> str:
     return f"{column.meaning}{unit}{privacy}"
 
 
-def view(connection: duckdb.DuckDBPyConnection, lake_root: Path, table: Table, identity_map: Table | None) -> str:
+def view(connection: duckdb.DuckDBPyConnection, lake: Path | str, table: Table, identity_map: Table | None) -> str:
     """The view of one table: its declared columns in order, `customer_id` joined as identity stands now.
 
     A column the stored table does not have yet (it was declared after the last build) is null.
     """
-    path = str(table_path(lake_root, table))
+    path = table_path(lake, table)
     stored = {name for name, *_ in connection.execute("DESCRIBE SELECT * FROM delta_scan(?)", [path]).fetchall()}
     columns = [
         f"t.{_quoted(column.name)}"
@@ -138,7 +142,7 @@ def view(connection: duckdb.DuckDBPyConnection, lake_root: Path, table: Table, i
             columns.insert(0, "CAST(NULL AS VARCHAR) AS customer_id")
         else:
             columns.insert(0, "m.customer_id")
-            nodes = literal(str(table_path(lake_root, identity_map)))
+            nodes = literal(table_path(lake, identity_map))
             # Checked names and escaped literals only, here and below: a view takes no bound parameters.
             source += (
                 f" LEFT JOIN (SELECT node_id, customer_id FROM delta_scan({nodes})"  # noqa: S608
