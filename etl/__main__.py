@@ -213,7 +213,7 @@ def fsck() -> None:
     from etl.lake import Lake
     from etl.run.show import show_rows
 
-    findings = Lake(load_settings().lake_path).fsck()
+    findings = Lake(load_settings().lake).fsck()
     if findings:
         show_rows(
             _console,

@@ -71,12 +71,13 @@ class Demo:
 class Settings:
     """Everything that differs between installations.
 
-    `home` holds all state (lake, keys, docs, demo, airflow). `sources` names the active ones.
-    `declarations` are Python files with `SOURCES` of your own. `last_day` None means yesterday.
+    `home` holds all state (keys, docs, demo, airflow, and the lake, where it is not elsewhere); `lake` is a folder, or
+    `s3://bucket/folder`. `sources` names the active ones. `declarations` are Python files with `SOURCES` of your own.
+    `last_day` None means yesterday.
     """
 
     home: Path
-    lake_path: Path
+    lake: Path | str
     is_demo: bool = True
     company: str = "demo"
     reporting_currency: str = "EUR"
@@ -150,7 +151,7 @@ def load_settings(environ: Mapping[str, str] | None = None, *, cwd: Path | None 
     last_day = company.get("last_day")
     return Settings(
         home=home,
-        lake_path=(base / lake).resolve() if lake else home / "lake",
+        lake=_lake(lake, base, home),
         is_demo=is_demo,
         company=name,
         reporting_currency=_match(company.get("currency", "EUR"), r"[A-Z]{3}", "company.currency", config),
@@ -318,6 +319,15 @@ def _whole(value: Any, key: str, config: Path, *, least: int) -> int:
     if not isinstance(number, int) or isinstance(number, bool) or number < least:
         raise SettingsError(f"{config.name}: {key} is {value!r}; expected a whole number, at least {least}")
     return number
+
+
+def _lake(written: str, base: Path, home: Path) -> Path | str:
+    """The lake's folder, or the address of its bucket. Raises: SettingsError for any other address."""
+    if "://" not in written:
+        return (base / written).resolve() if written else home / "lake"
+    if not re.fullmatch(r"s3://[^/]+(/.*)?", written):
+        raise SettingsError(f"lakehouse.lake is {written!r}; expected a folder, or s3://bucket/folder")
+    return written
 
 
 def _scheduler(address: str, *, allow_plain: bool) -> str:

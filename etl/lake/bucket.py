@@ -13,13 +13,13 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, BinaryIO
 from uuid import uuid4
 
-from etl.errors import LakeError
+from etl.errors import LakeError, SettingsError
 from etl.lake.storage import Change, Entry
 
 if TYPE_CHECKING:
@@ -27,6 +27,29 @@ if TYPE_CHECKING:
 
 #: Tries of a change against others who change the same key.
 TRIES = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How a bucket is reached, as this process was told. Empty strings where it was not."""
+
+    key_id: str
+    secret: str = field(repr=False)
+    token: str = field(repr=False)
+    region: str
+    endpoint: str
+
+
+def bucket_access() -> Access:
+    """The access the environment names, for engines that do not look there themselves."""
+    told = os.environ.get
+    return Access(
+        key_id=told("AWS_ACCESS_KEY_ID", ""),
+        secret=told("AWS_SECRET_ACCESS_KEY", ""),
+        token=told("AWS_SESSION_TOKEN", ""),
+        region=told("AWS_REGION") or told("AWS_DEFAULT_REGION", "us-east-1"),
+        endpoint=told("AWS_ENDPOINT_URL", ""),
+    )
 
 
 @dataclass(frozen=True)
@@ -45,8 +68,12 @@ class Bucket:
 
     @cached_property
     def _store(self) -> S3Store:
-        from obstore.store import S3Store
-
+        try:
+            from obstore.store import S3Store
+        except ImportError:
+            raise SettingsError(
+                "a lake in a bucket needs the extra `s3`: pip install 'customer-360-lakehouse[s3]'"
+            ) from None
         return S3Store.from_url(self.url)
 
     def __reduce__(self) -> tuple[Any, ...]:

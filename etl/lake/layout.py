@@ -115,8 +115,8 @@ def open_root(storage: Storage) -> None:
 
     Raises: LakeTooNew, LakeDamaged, LakeFull, LakeError.
     """
-    storage.check()
     try:
+        storage.check()
         try:
             written = storage.read(FORMAT_FILE)
         except FileNotFoundError:

@@ -6,7 +6,9 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date, timedelta
+from functools import wraps
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 import polars as pl
 
@@ -22,9 +24,25 @@ from etl.lake.storage import Folder, Storage
 from etl.model import Partition, Table
 from etl.model.frames import schema_of
 
+Given = ParamSpec("Given")
+Result = TypeVar("Result")
+
 #: Files this process has proved: address -> their mark then.
 _proved: dict[str, str] = {}
 _proving = threading.Lock()
+
+
+def _in_one_line(method: Callable[Given, Result]) -> Callable[Given, Result]:
+    """A method of the lake whose failures of the storage are a LakeError, wherever in it they come from."""
+
+    @wraps(method)
+    def told(*args: Given.args, **kwargs: Given.kwargs) -> Result:
+        try:
+            return method(*args, **kwargs)
+        except OSError as problem:
+            raise storage_error("the lake", problem) from problem
+
+    return told
 
 
 class Lake:
@@ -58,38 +76,39 @@ class Lake:
             raise LakeError(f"{self.storage.name} is no folder of this machine")
         return self.storage.root
 
+    @_in_one_line
     def note(self, key: str) -> str | None:
         """A small text kept beside the tables; None when there is none. Raises: LakeError."""
         try:
             return self.storage.read(key).decode()
         except FileNotFoundError:
             return None
-        except OSError as problem:
-            raise storage_error("the lake", problem) from problem
 
+    @_in_one_line
     def keep_note(self, key: str, text: str) -> None:
         """Keep a small text beside the tables, whole or not at all. Raises: LakeError."""
-        try:
-            self.storage.replace(key, text.encode())
-        except OSError as problem:
-            raise storage_error("the lake", problem) from problem
+        self.storage.replace(key, text.encode())
 
     # --- read ---------------------------------------------------------------------------------------------------------
 
+    @_in_one_line
     def exists(self, table: Table) -> bool:
         """True once the table had its first commit, with rows or without."""
         return bool(log.versions(self._place(table)))
 
+    @_in_one_line
     def version(self, table: Table) -> int | None:
         """The version readers see; None before the first. Raises: LakeDamaged, LakeError."""
         now = commits.seen(self._place(table)).version
         return now if now >= 0 else None
 
+    @_in_one_line
     def days(self, table: Table) -> tuple[date, ...]:
         """The days that have rows, ascending; none for a table in one piece. Raises: LakeDamaged, LakeError."""
         found = {log.day_of(file) for file in commits.seen(self._place(table)).files.values() if file.rows}
         return tuple(sorted(day for day in found if day is not None))
 
+    @_in_one_line
     def digests(self, table: Table) -> dict[date | None, str]:
         """Per day with rows (None for a table in one piece) the digest of its content, volatile columns left out.
 
@@ -101,10 +120,12 @@ class Lake:
                 found.setdefault(log.day_of(file), []).append(file.digest)
         return {day: "+".join(sorted(digests)) for day, digests in found.items()}
 
+    @_in_one_line
     def rows(self, table: Table) -> int:
         """How many rows readers see, without reading them. Raises: LakeDamaged, LakeError."""
         return sum(file.rows for file in commits.seen(self._place(table)).files.values())
 
+    @_in_one_line
     def read(self, table: Table, *, days: Iterable[date] | None = None, version: int | None = None) -> pl.LazyFrame:
         """The table's declared columns, in order and typed; no rows when there is no table.
 
@@ -133,6 +154,7 @@ class Lake:
 
     # --- write --------------------------------------------------------------------------------------------------------
 
+    @_in_one_line
     def write_file(
         self, table: Table, frame: pl.DataFrame, day: date | None = None, *, volatile: Sequence[str] = ()
     ) -> StagedFile:
@@ -172,6 +194,7 @@ class Lake:
             raise
         return Staged(table.full_name, tuple(staged), tuple(replaced))
 
+    @_in_one_line
     def commit(
         self,
         table: Table,
@@ -220,6 +243,7 @@ class Lake:
             commits.remove(place, staged.files)
             raise
 
+    @_in_one_line
     def holds(self, table: Table, staged: Staged, *, replaces: str | None = None, days: Iterable[date] = ()) -> bool:
         """True when a commit of `staged` would write nothing: readers see that content already, and it was audited.
 
@@ -233,6 +257,7 @@ class Lake:
             days=_replaced(staged, days),
         )
 
+    @_in_one_line
     def update(
         self,
         table: Table,
@@ -261,17 +286,20 @@ class Lake:
             lambda: commits.seen(self._place(table)).version,
         )
 
+    @_in_one_line
     def discard(self, table: Table, staged: Staged | Iterable[StagedFile]) -> None:
         """Remove staged files that were not committed."""
         commits.remove(self._place(table), staged.files if isinstance(staged, Staged) else tuple(staged))
 
     # --- check --------------------------------------------------------------------------------------------------------
 
+    @_in_one_line
     def fsck(self, tables: Iterable[Table] | None = None) -> list[Finding]:
         """Everything that is not as it was written, and every leftover; empty for a clean lake. See `fsck.check`."""
         chosen = places(self.storage) if tables is None else [self._place(table) for table in tables]
         return [finding for place in chosen for finding in fsck.check(place)]
 
+    @_in_one_line
     def sweep(self, *, older_than: timedelta = timedelta(days=1)) -> list[str]:
         """Remove what killed processes left: data files no commit ever named, and staging files of the log.
 

@@ -42,4 +42,4 @@ def open_house(settings: Settings, reached: Mapping[str, SourceSettings] | None 
     active = demo.SOURCES if settings.is_demo and not settings.declarations else tuple(reached)
     chosen = {name: here.streams for name, here in reached.items() if here.streams}
     streams = {**demo.STREAMS, **chosen} if settings.is_demo else chosen
-    return House(settings, load_catalog(active, settings.declarations, streams), Lake(settings.lake_path), reached)
+    return House(settings, load_catalog(active, settings.declarations, streams), Lake(settings.lake), reached)

@@ -15,6 +15,6 @@ def publish(house: House) -> int:
     logs = [DEAD_LETTERS, INGEST_LOG, SCHEMA_LOG]
     tables = [*house.catalog.tables, *(quarantine_of(table) for table in subjects), *logs]
     there = [table for table in tables if house.lake.exists(table)]
-    catalogue.publish(house.settings.lake_path, there, house.settings.catalogue_path)
+    catalogue.publish(house.settings.lake, there, house.settings.catalogue_path)
     build_docs(house.settings.docs_path)
     return len(there)

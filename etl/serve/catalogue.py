@@ -20,7 +20,7 @@ from etl.errors import LakeError
 from etl.lake.layout import Place, place_of, storage_at
 from etl.lake.log import versions
 from etl.model import Column, Privacy, Table, Type
-from etl.serve.extension import install_for_this_user, literal, load_delta
+from etl.serve.extension import install_for_this_user, literal, load_delta, reach_buckets
 
 SQL_TYPES: dict[Type, str] = {
     Type.STRING: "VARCHAR",
@@ -48,6 +48,7 @@ def publish(lake: Path | str, tables: Sequence[Table], target: Path) -> None:
     try:
         with contextlib.closing(duckdb.connect(str(aside))) as connection:
             load_delta(connection)
+            reach_buckets(connection, [table_path(lake, table) for table in there])
             # One transaction: hundreds of comments, each on disk by itself, take seconds.
             connection.begin()
             for statement in statements(connection, lake, there):

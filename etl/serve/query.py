@@ -17,7 +17,7 @@ import duckdb
 import sqlalchemy as sa
 
 from etl.errors import QueryRefused
-from etl.serve.extension import install_for_this_user, literal, load_delta
+from etl.serve.extension import install_for_this_user, literal, load_delta, reach_buckets
 
 Rows = list[tuple[Any, ...]]
 
@@ -45,7 +45,8 @@ def connect(path: Path) -> duckdb.DuckDBPyConnection:
         load_delta(connection)
         connection.execute(f"ATTACH {literal(str(path.absolute()))} AS lakehouse (READ_ONLY)")
         connection.execute("USE lakehouse")
-        directories = [row[0] for row in connection.execute("SELECT path FROM catalogue.published").fetchall()]
+        directories = _published(connection)
+        reach_buckets(connection, directories)
         allowed = ", ".join(literal(f"{directory}/") for directory in directories)
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute(f"SET allowed_directories = [{allowed}]")
@@ -57,6 +58,11 @@ def connect(path: Path) -> duckdb.DuckDBPyConnection:
             f"{path} is no SQL catalogue that can be read here: {_first_line(error)}; publish it anew with: c360 run"
         ) from None
     return connection
+
+
+def _published(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    """The directories of the published tables."""
+    return [row[0] for row in connection.execute("SELECT path FROM catalogue.published").fetchall()]
 
 
 def run_sql(path: Path, sql: str, *, timeout_s: float, max_rows: int) -> tuple[tuple[str, ...], Rows]:
@@ -123,6 +129,7 @@ def engine(path: Path) -> sa.Engine:
         # Also where there is no home directory to install into; loading twice does nothing.
         cursor = connection.cursor()
         load_delta(cursor)
+        reach_buckets(cursor, _published(cursor))
         cursor.close()
 
     return made

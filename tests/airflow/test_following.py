@@ -33,7 +33,7 @@ def outcome(
     with no_api:
         return outcome_of(
             no_api,
-            Installation(Settings(home=home, lake_path=home / "lake")),
+            Installation(Settings(home=home, lake=home / "lake")),
             STEPS[table],
             KEY,
             {(each["dag_id"], each["task_id"], KEY): each for each in tasks},

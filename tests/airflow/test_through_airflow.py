@@ -272,7 +272,7 @@ def test_days_told_without_a_key_reach_the_tables_that_follow(story: Story, body
 
 
 def test_a_failure_stops_what_reads_it_and_nothing_else_and_names_its_log(story: Story) -> None:
-    ledger = story.settings.lake_path / "_ledger" / "silver.ad_spend.jsonl"
+    ledger = Path(story.settings.lake) / "_ledger" / "silver.ad_spend.jsonl"
     intact = ledger.read_bytes()
     ledger.write_bytes(b"{" + intact)
     try:

@@ -19,7 +19,7 @@ def test_without_any_file_the_company_is_the_demo(tmp_path: Path) -> None:
 
     assert settings.is_demo
     assert settings.demo.people == 5000
-    assert settings.lake_path == tmp_path / "var" / "lake"
+    assert settings.lake == tmp_path / "var" / "lake"
 
 
 def test_the_environment_goes_before_the_file(tmp_path: Path) -> None:
@@ -68,6 +68,7 @@ def test_the_pseudonym_key_is_made_once_and_for_its_owner_only(tmp_path: Path) -
         ("[sources.hubspot]\nsecret = 'x'\n", "C360_SECRET_HUBSPOT"),
         ("[sources.hubspot]\nbase_ulr = 'x'\n", "did you mean base_url"),
         ("company = 1\n", "must be a section"),
+        ("[lakehouse]\nlake = 'gs://bucket'\n", "expected a folder, or s3://bucket"),
         ("[identity]\ncaps = 5\n", "identity.caps must be a section"),
         ("[identity.caps]\nemial = 5\n", "did you mean email"),
         ("[identity]\nhousehold_kinds = ['fax']\n", "knows no kind 'fax'"),
