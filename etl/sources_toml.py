@@ -187,8 +187,8 @@ def _check_window(stream: Stream, request: Http, where: str) -> None:
 
 
 def _sql(value: Any, where: str) -> Sql:
-    readers = {"table": _text, "cursor": _text, "written": _one_of(("timestamp", "text", "epoch_s", "epoch_ms"))}
-    return _made(Sql, readers)(value, where)
+    written = _one_of(("timestamp", "text", "epoch_s", "epoch_ms"))
+    return _made(Sql, {"table": _text, "cursor": _text, "written": written, "query": _text})(value, where)
 
 
 def _files(value: Any, where: str) -> Files:

@@ -223,13 +223,19 @@ class Own:
 
 @dataclass(frozen=True, slots=True)
 class Sql:
-    """A table of a database through SQLAlchemy. `cursor` is the column the window filters on, as it is stored:
-    `written` is timestamp (a real one), text (ISO 8601), epoch_s or epoch_ms. No cursor: the whole table.
+    """A table of a database through SQLAlchemy, or what a `query` of yours answers: tables joined, values that stand
+    in one of several columns. `cursor` is the column the window filters on, as it is stored (for a query, as it comes
+    out): `written` is timestamp (a real one), text (ISO 8601), epoch_s or epoch_ms. No cursor: the whole of it.
     """
 
-    table: str
+    table: str = ""
     cursor: str = ""
     written: str = "timestamp"
+    query: str = ""
+
+    def __post_init__(self) -> None:
+        if bool(self.table) == bool(self.query.strip()):
+            raise DeclarationError("sql request: give a table or a query, one of the two")
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,6 +139,14 @@ def test_tables_and_files_in_toml_are_the_same_values_as_in_python(tmp_path: Pat
     ) == declared(tmp_path, SQL + FILES)
 
 
+def test_a_query_in_toml_is_the_same_value_as_in_python(tmp_path: Path) -> None:
+    query = "SELECT no, coalesce(written, made) AS changed FROM customers"
+    text = changed(SQL, 'table = "sales.customers"', f'query = "{query}"')
+    (source,) = declared(tmp_path, text)
+
+    assert Sql(query=query, cursor="changed", written="text") == source.streams[0].request
+
+
 def test_the_same_company_may_have_sources_of_both_kinds(tmp_path: Path) -> None:
     names = [source.name for source in declared(tmp_path, "[sources.hubspot]\n" + FILES)]
 
@@ -166,6 +174,7 @@ def changed(text: str, old: str, new: str) -> str:
 
 
 MISTAKES = [
+    (SQL, 'table = "sales.customers", ', "", "streams.customers.request: sql request: give a table or a query"),
     (REST, 'kind = "rest"', 'kind = "rset"', "sources.shop.kind: unknown kind 'rset'; did you mean rest?"),
     (REST, 'kind = "rest"\n', "", "sources.shop: kind is missing; expected one of: rest, sql, files"),
     (REST, "limits = {", "limts = {", "sources.shop: unknown key 'limts'; did you mean limits?"),
