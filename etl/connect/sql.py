@@ -9,7 +9,7 @@ moment and two texts. What lies outside the window is set aside where the times 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -52,7 +52,7 @@ def read_sql(
                 yield Page(number, [encoded_row(names, row) for row in rows])
 
 
-def encoded_row(names: list[str], row: Any) -> bytes:
+def encoded_row(names: Sequence[str], row: Any) -> bytes:
     """One row as a JSON object, members in the table's order; decimals as they are written, never as floats."""
     return _JSON.encode({name: _plain(value) for name, value in zip(names, row, strict=True)})
 
@@ -64,9 +64,13 @@ def _plain(value: Any) -> Any:
         return bytes(value).hex()
     if isinstance(value, Decimal):
         return value if value.is_finite() else None
-    if isinstance(value, datetime) and value.tzinfo is not None:
-        # Drivers tell a moment in the session's zone, and a session's zone is nobody's promise.
-        return value.astimezone(UTC)
+    if isinstance(value, datetime):
+        # Drivers tell a moment in the session's zone, and a session's zone is nobody's promise; some in a class of
+        # their own.
+        moment = value if value.tzinfo is None else value.astimezone(UTC)
+        return moment if type(moment) is datetime else datetime.fromisoformat(moment.isoformat())
+    if isinstance(value, dict):
+        return {name: _plain(each) for name, each in value.items()}
     if isinstance(value, list):
         return [_plain(each) for each in value]
     return value

@@ -4,6 +4,7 @@ from etl.model.column import Column, Privacy, Type
 from etl.model.source import (
     Ask,
     Auth,
+    Dlt,
     Feed,
     Files,
     Http,
@@ -26,6 +27,7 @@ __all__ = [
     "Auth",
     "Check",
     "Column",
+    "Dlt",
     "Feed",
     "Files",
     "Http",
