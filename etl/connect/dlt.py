@@ -59,9 +59,8 @@ def read_dlt(
                     request.cursor,
                     initial_value=start,
                     end_value=end,
-                    # A record without a time is a dead letter, and two that share one are both records.
+                    # A record without a time is a dead letter.
                     on_cursor_value_missing="include",
-                    primary_key=(),
                     allow_external_schedulers=False,
                 )
             )
