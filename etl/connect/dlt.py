@@ -211,7 +211,8 @@ def _named(error: BaseException, where: str, connection: Connection) -> SourceEr
         kind = SourceRefused if status in {401, 403} else SourceError
         return kind(f"{where}: the resource was answered {status}; check its address, secret and arguments")
     words = masked(" ".join(str(error).split()), connection.secret)[:200]
-    if isinstance(error, OSError):
+    # Errors of requests are the system's; httpx has a family of its own.
+    if isinstance(error, OSError) or type(error).__module__ == "httpx":
         return SourceUnreachable(f"{where}: the resource cannot reach what it reads: {words}; check its address")
     if type(error).__module__.startswith("dlt."):
         return SourceRefused(f"{where}: dlt says no: {words}; check the resource's arguments and secrets")

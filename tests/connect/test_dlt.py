@@ -350,6 +350,7 @@ RAISES_A_NAME = "@dlt.resource\ndef things():\n    raise KeyError('Ann Amsel')"
             SourceUnreachable,
             r"cannot reach what it reads: no way to \*\*\*@host\?api_key=\*\*\*; check its address$",
         ),
+        ("import httpx\ndef things(): yield httpx.get('http://127.0.0.1:1')", SourceUnreachable, "refused; check its"),
     ],
 )  # fmt: skip
 def test_what_goes_wrong_is_one_line_without_a_secret_or_a_record(
