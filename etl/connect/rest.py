@@ -15,7 +15,7 @@ import httpx
 from etl.connect.http import GoneError, HttpClient, Rhythm, TooMuchError, open_client
 from etl.connect.page import Connection, Page
 from etl.connect.paging import LOWEST, Request, Walk, next_request
-from etl.model import Ask, Http, Kind, Own, Source, Stream, Told, Window
+from etl.model import Ask, Dlt, Http, Kind, Own, Source, Stream, Told, Window
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 _MARK = 16  # bytes that stand for a record
@@ -125,9 +125,11 @@ def read_own(
         rhythm=rhythm,
     ) as client:
         line = _Line(client, connection.base_url, connection.account)
+        read = request.read
+        assert not isinstance(read, Dlt), "the reader hands those to etl.connect.dlt"
         number = 0
         for records in joined(
-            lambda part: request.read(line, part),
+            lambda part: read(line, part),
             window,
             lambda part: halves(part, stream.kind),
             overlaps=request.trims,

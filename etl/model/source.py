@@ -210,28 +210,62 @@ class Line(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Dlt:
+    """A resource of dlt (https://dlthub.com), which only extracts: `Own(Dlt(...), trims=True)`.
+
+    `resource` is `module:function` or `file.py:function`: a function that gives a resource, or a generator of dicts;
+    `module:function.name` is one resource of a source. `arguments` are handed to it; placeholders in them as in `Http`,
+    and {secret} and {base_url}. `cursor` is the field the window filters on; `written` is text (ISO 8601), timestamp
+    (datetime), date, epoch_s or epoch_ms. No cursor: it is the arguments that tell the window.
+    """
+
+    resource: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    cursor: str = ""
+    written: str = "text"
+
+    WRITTEN = ("text", "timestamp", "date", "epoch_s", "epoch_ms")
+
+    def __post_init__(self) -> None:
+        module, _, function = self.resource.rpartition(":")
+        if not module or not function:
+            raise DeclarationError(f"dlt resource {self.resource!r}: expected module:function, e.g. my_shop:orders")
+        if self.written not in self.WRITTEN:
+            raise DeclarationError(
+                f"dlt {self.resource}: written as {self.written!r}; expected one of {', '.join(self.WRITTEN)}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
 class Own:
     """A protocol no strategy covers: `read(line, window)` gives the window's records page by page.
 
     A pure function of what the line answers, which it stands beside in the source's file: jobs that are started,
     looked at and fetched, answers that are files, questions made of earlier answers. `trims` as of `Http`.
     It is called again with shorter windows where the source says that one holds too much.
+    Or the protocol is somebody else's program: a `Dlt`.
     """
 
     # Not shown: a function's address differs from process to process, and a stream is known by what it shows.
-    read: Callable[[Line, Window], Iterator[Sequence[bytes]]] = field(repr=False)
+    read: Callable[[Line, Window], Iterator[Sequence[bytes]]] | Dlt = field(repr=False)
     trims: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Sql:
-    """A table of a database through SQLAlchemy. `cursor` is the column the window filters on, as it is stored:
-    `written` is timestamp (a real one), text (ISO 8601), epoch_s or epoch_ms. No cursor: the whole table.
+    """A table of a database through SQLAlchemy, or what a `query` of yours answers: tables joined, values that stand
+    in one of several columns. `cursor` is the column the window filters on, as it is stored (for a query, as it comes
+    out): `written` is timestamp (a real one), text (ISO 8601), epoch_s or epoch_ms. No cursor: the whole of it.
     """
 
-    table: str
+    table: str = ""
     cursor: str = ""
     written: str = "timestamp"
+    query: str = ""
+
+    def __post_init__(self) -> None:
+        if bool(self.table) == bool(self.query.strip()):
+            raise DeclarationError("sql request: give a table or a query, one of the two")
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from etl.connect import read_pages
 from etl.connect.reader import refuse_too_old
 from etl.connect.verdicts import masked
 from etl.errors import C360Error, NameRefused, QuotaExhausted, SourceUnreachable, WindowRefused
-from etl.model import Http, Own, Source, Stream, Window
+from etl.model import Dlt, Http, Own, Source, Stream, Window
 from etl.run.contract import named
 from etl.run.demo import last_day
 from etl.run.house import House
@@ -95,7 +95,8 @@ def _standing(source: Source, stream: Stream, is_active: bool, log: pl.DataFrame
     days = landed_days(windows)
     missing = _days(days[0], days[-1]) - set(days) if days else set()
     latest = max(windows, key=lambda window: (window.end, window.start), default=None)
-    limits, is_asked = source.limits, isinstance(stream.request, Http | Own)
+    # What dlt asks, it asks as often as it likes.
+    limits, is_asked = source.limits, isinstance(stream.request, Http | Own) and not _is_of_dlt(stream.request)
     return StreamStanding(
         source=source.name,
         is_active=is_active,
@@ -108,6 +109,10 @@ def _standing(source: Source, stream: Stream, is_active: bool, log: pl.DataFrame
         lag_days=max(0, (expected - days[-1]).days) if days else None,
         quota=f"{limits.requests} per {limits.seconds:g} s, {limits.concurrency} at once" if is_asked else "",
     )
+
+
+def _is_of_dlt(request: Http | Own) -> bool:
+    return isinstance(request, Own) and isinstance(request.read, Dlt)
 
 
 def landed_days(windows: Sequence[Window]) -> list[date]:
