@@ -94,7 +94,7 @@ class Credentials:
 
     @property
     def _basic(self) -> str:
-        return base64.b64encode(self._token.encode()).decode()
+        return base64.b64encode((self._auth.prefix + self._token).encode()).decode()
 
     @property
     def words(self) -> tuple[str, ...]:

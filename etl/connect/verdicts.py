@@ -373,6 +373,13 @@ def _woocommerce(answer: Answer, body: Any, wait: float | None, why: str) -> Ver
     return Verdict(Means.RETRY if status in PASSING else Means.FATAL, wait, why)
 
 
+def _mailchimp(answer: Answer, body: Any, _wait: float | None, why: str) -> Verdict | None:
+    """Errors are problems (RFC 7807): {title, status, detail}. A campaign deleted since it was listed is 404."""
+    if answer.status != 404 or not isinstance(body, dict) or "title" not in body:
+        return None
+    return Verdict(Means.SKIP, why=f"{body['title']}: {why}")
+
+
 DIALECTS: Mapping[str, _Dialect] = {
     "standard": _no_dialect,
     "hubspot": _hubspot,
@@ -390,6 +397,7 @@ DIALECTS: Mapping[str, _Dialect] = {
     "x": _x,
     "stripe": _stripe,
     "woocommerce": _woocommerce,
+    "mailchimp": _mailchimp,
 }
 
 _UNREADABLE = object()
@@ -436,7 +444,14 @@ def _messages(body: Any) -> Iterable[Any]:
             )
     if isinstance(errors, dict):
         yield "; ".join(f"{name}: {value}" for name, value in errors.items())
-    yield from (body.get("error_description"), body.get("message"), body.get("detail"), error, errors)
+    yield from (
+        body.get("error_description"),
+        body.get("message"),
+        body.get("detail"),
+        error,
+        errors,
+        body.get("title"),
+    )
 
 
 def masked(text: str, *secrets: str) -> str:

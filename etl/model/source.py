@@ -256,8 +256,9 @@ class Auth:
     """How requests are authorised. The secret is never held here: it comes from the Airflow connection or the
     environment (`C360_SECRET_<SOURCE>`).
 
-    scheme: none | bearer | header (`header`: `prefix` + secret) | basic | query (the secret as the parameter `param`)
-    | form (the secret as the field `param` of a POST's form) | oauth2_refresh | oauth2_client | service_account
+    scheme: none | bearer | header (`header`: `prefix` + secret) | basic (`prefix` + secret is user:password)
+    | query (the secret as the parameter `param`) | form (the secret as the field `param` of a POST's form)
+    | oauth2_refresh | oauth2_client | service_account
     The last three ask `token_url` (an address, or a path of the source's own) for an access token that stands for
     `scopes`; the secret is then JSON: {client_id, client_secret, refresh_token}, {client_id, client_secret}, or
     Google's key file. `extra_headers` (header -> key) are further secrets in that JSON; beside a plain secret, which

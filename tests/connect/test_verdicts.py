@@ -84,6 +84,11 @@ TABLE: list[tuple[str, int, object, dict[str, str], Means, float | None]] = [
     ("klaviyo", 403, {"errors": [{"code": "permission_denied"}]}, {}, FATAL, None),
     ("mastodon", 429, {"error": "no"}, {"x-ratelimit-reset": "2026-01-03T12:05:00.000Z"}, QUOTA, 300.0),
     ("mastodon", 401, {"error": "no"}, {}, REAUTH, None),
+    ("mailchimp", 401, {"title": "API Key Invalid", "detail": "no"}, {}, REAUTH, None),
+    ("mailchimp", 403, {"title": "Forbidden", "detail": "no"}, {}, FATAL, None),
+    ("mailchimp", 404, {"title": "Resource Not Found", "detail": "no"}, {}, SKIP, None),
+    ("mailchimp", 404, None, {}, FATAL, None),
+    ("mailchimp", 429, {"title": "Too Many Requests", "detail": "no"}, {}, QUOTA, None),
 ]
 
 
