@@ -46,6 +46,7 @@ def read_http(
         headers=dict(request.headers),
         transport=transport,
         rhythm=rhythm,
+        files_from=source.files_from,
     ) as client:
 
         def first(part: Window, above: str = LOWEST) -> Request:
@@ -123,6 +124,7 @@ def read_own(
         where=f"{source.name}.{stream.name}",
         transport=transport,
         rhythm=rhythm,
+        files_from=source.files_from,
     ) as client:
         line = _Line(client, connection.base_url, connection.account)
         number = 0

@@ -165,7 +165,8 @@ class Http:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """One question of a protocol of its own. `path` goes on from the source's base_url, or is a whole address there.
+    """One question of a protocol of its own. `path` goes on from the source's base_url, or is a whole address there, or
+    that of a file on one of its `files_from`.
 
     `records` is the path of the list in the answer; None: there is no list, the answer itself is what is wanted.
     `form` is a body as HTML forms have it, `json` one in JSON.
@@ -347,7 +348,10 @@ class Stream:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One system. `base_url` can always be overridden in lakehouse.toml ([sources.NAME] base_url = ...)."""
+    """One system. `base_url` can always be overridden in lakehouse.toml ([sources.NAME] base_url = ...).
+
+    `files_from` are other hosts that hold files the system points to, fetched over https without the secret.
+    """
 
     name: str
     title: str
@@ -357,6 +361,7 @@ class Source:
     auth: Auth = Auth()
     limits: Limits = Limits()
     errors: str = "standard"
+    files_from: tuple[str, ...] = ()
     owner: str = "data-engineering"
 
     def __post_init__(self) -> None:
