@@ -62,4 +62,8 @@ SOURCES = (
 )
 
 #: Of these systems the company uses some of the streams only.
-STREAMS = {"hubspot": ("contacts", "contacts_archived"), "meta_ads": ("insights",)}
+STREAMS = {
+    "hubspot": ("contacts", "contacts_archived"),
+    "meta_ads": ("insights",),
+    "shopify": ("orders", "customers", "products"),
+}
