@@ -191,12 +191,13 @@ class HttpClient:
         url = self._credentials.token_url
         if urlsplit(url).scheme not in {"http", "https"}:
             raise SourceRefused(f"{self._where}: no address to ask for access tokens; set token_url")
-        grant = self._credentials.grant(now)
-        status, headers, body = self._patiently(lambda: self._exchange("POST", url, form=grant))
-        verdict = verdict_of(Answer(status, headers, body, None), "standard", now=now)
-        if status < 300 and verdict.means is Means.OK:
-            self._credentials.renewed(body, now)
-            return
+        with self._credentials.alone():
+            grant = self._credentials.grant(now)
+            status, headers, body = self._patiently(lambda: self._exchange("POST", url, form=grant))
+            verdict = verdict_of(Answer(status, headers, body, None), "standard", now=now)
+            if status < 300 and verdict.means is Means.OK:
+                self._credentials.renewed(body, now)
+                return
         if verdict.means in {Means.RETRY, Means.QUOTA}:
             raise self._trouble(verdict, status, Request("POST", url))
         raise SourceRefused(

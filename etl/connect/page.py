@@ -3,23 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import date
+from typing import Protocol
 
 import polars as pl
+
+
+class Tokens(Protocol):
+    """Where the refresh token that a source gave last is kept, so that the next run has it."""
+
+    def alone(self) -> AbstractContextManager[None]:
+        """Nobody else renews meanwhile."""
+
+    def newest(self, configured: str) -> str:
+        """The token that counts now; `configured` where none came after it."""
+
+    def keep(self, configured: str, newest: str) -> None:
+        """From now on `newest` counts, as long as `configured` stays what it is."""
 
 
 @dataclass(frozen=True, slots=True)
 class Connection:
     """How one source is reached here: an address, a folder or a database URL, and the secret, never shown.
 
-    `allow_private`: its HTTP address may be one of this machine or a private network.
+    `allow_private`: its HTTP address may be one of this machine or a private network. `tokens`: without it a refresh
+    token that was given anew counts as long as its client lives.
     """
 
     base_url: str
     secret: str = field(default="", repr=False)
     account: str = "default"
     allow_private: bool = False
+    tokens: Tokens | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
