@@ -10,6 +10,8 @@ from typing import Protocol
 
 import polars as pl
 
+from etl.model import Window
+
 
 class Tokens(Protocol):
     """Where the refresh token that a source gave last is kept, so that the next run has it."""
@@ -40,12 +42,21 @@ class Connection:
 
 
 @dataclass(frozen=True, slots=True)
+class Note:
+    """What makes the answer for a window less than whole, in words without any value."""
+
+    what: str
+    of: Window
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """One page of an answer, one batch of a table, one stretch of a file.
 
     `records` are the payloads as they came: bytes, or (where the format is made into JSON here) a Series of text.
     `rejected` are (bytes, reason) of what could not be read as a record at all. `ordinals` are the records' positions
-    in their file; empty where they have none. `day` is the day a file is of, where its name says so.
+    in their file; empty where they have none. `day` is the day a file is of, where its name says so. On the way to it
+    `skipped` questions met what is gone or not ours to see, and `notes` were made.
     """
 
     number: int
@@ -54,3 +65,5 @@ class Page:
     ordinals: Sequence[int] = ()
     day: date | None = None
     meta: Mapping[str, str] = field(default_factory=dict)
+    skipped: int = 0
+    notes: Sequence[Note] = ()

@@ -207,6 +207,9 @@ class Line(Protocol):
     def wait(self, seconds: float) -> None:
         """Let time pass, as between two looks at a job under way."""
 
+    def note(self, what: str, of: Window) -> None:
+        """Tell whoever looks after the source what makes the answer for a window less than whole; never a value."""
+
 
 @dataclass(frozen=True, slots=True)
 class Own:

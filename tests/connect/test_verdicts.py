@@ -331,7 +331,7 @@ def test_what_is_gone_is_skipped_and_counted_and_the_walk_goes_on() -> None:
     pages = own(Own(insights))
 
     assert [b'{"post":"/posts/1/insights"}', b'{"post":"/posts/4/insights"}'] == [r for p in pages for r in p.records]
-    assert [{}, {"skipped": "2"}, {"skipped": "1"}] == [page.meta for page in pages]
+    assert [0, 2, 1] == [page.skipped for page in pages]
 
 
 def test_when_all_there_was_to_ask_for_is_gone_it_is_no_empty_answer() -> None:
