@@ -64,7 +64,7 @@ def shortfalls(where: str, skipped: int, notes: Iterable[Note]) -> Iterator[str]
     for note in notes:
         of.setdefault(note.what, set()).add(note.of)
     if of:
-        yield f"{where}: not whole: " + "; ".join(f"{what}: {_listed(windows)}" for what, windows in of.items())
+        yield f"{where}: " + "; ".join(f"{what}: {_listed(windows)}" for what, windows in of.items())
 
 
 def _listed(windows: Iterable[Window]) -> str:

@@ -49,7 +49,7 @@ def network(lake: Lake, api: Api) -> Landing:
 
 
 SKIPPED = "network.posts 2026-01-02--2026-01-03: 1 skipped: what was asked for is gone, or not ours to see"
-SAMPLED = "network.posts 2026-01-02--2026-01-03: not whole: counted from a sample: 2026-01-02, 2026-01-03"
+SAMPLED = "network.posts 2026-01-02--2026-01-03: counted from a sample: 2026-01-02, 2026-01-03"
 
 
 def test_what_was_skipped_and_what_was_noted_are_a_warning_each(network: Landing) -> None:
@@ -100,6 +100,6 @@ def test_the_list_of_sources_says_it_of_the_last_window(network: Landing, tmp_pa
 def test_many_windows_of_one_note_are_counted() -> None:
     notes = [Note("cut off", Window.of_day(date(2026, 1, day))) for day in (9, 2, 3, 4, 5, 2)]
 
-    assert ["ga.traffic: not whole: cut off: 2026-01-02, 2026-01-03, 2026-01-04 and 2 more"] == list(
+    assert ["ga.traffic: cut off: 2026-01-02, 2026-01-03, 2026-01-04 and 2 more"] == list(
         shortfalls("ga.traffic", 0, notes)
     )

@@ -21,7 +21,7 @@ from etl.model import Source, Stream
 from etl.silver.person_records import PERSON_RECORDS, standardise_person_records
 from etl.silver.standardise import picked
 from etl.sources import hubspot, hubspot_2026_09
-from tests.identity.evidence import KEY, Evidence, customer_of, node, resolved
+from tests.identity.evidence import KEY, Evidence, customer_of, ledger, node, resolved
 from tests.sources.fed import fed, in_turn, landed
 from tests.sources.judges import NOW, WINDOW, Answer, Talk, judge, judge_of_answers, talk
 
@@ -374,11 +374,16 @@ def people(contacts: list[dict[str, Any]], merged: list[dict[str, Any]]) -> pl.D
     return standardise_person_records(pl.concat(rows), key=KEY, country="DE").collect()
 
 
-def customers(records: pl.DataFrame) -> dict[str, str]:
-    """node -> customer, as identity settles these records alone."""
+def evidence_of(records: pl.DataFrame) -> Evidence:
+    """These records, as identity is handed them."""
     evidence = Evidence()
     evidence.rows["person_records"] = records.filter(_fate="out").select(PERSON_RECORDS.column_names).to_dicts()
-    return customer_of(resolved(evidence))
+    return evidence
+
+
+def customers(records: pl.DataFrame) -> dict[str, str]:
+    """node -> customer, as identity settles these records alone."""
+    return customer_of(resolved(evidence_of(records)))
 
 
 def merges(winner: int, losers: range) -> list[dict[str, Any]]:
@@ -402,6 +407,16 @@ def test_a_contact_merged_away_leads_to_the_one_it_was_merged_into_by_all_it_was
 
     assert 2 == len({apart[name] for name in names})
     assert 1 == len({joined[name] for name in names})
+
+
+def test_a_merge_in_the_crm_is_a_merge_of_customers_and_the_older_one_stays() -> None:
+    seen = [record(1, email="ann@example.org"), record(2, email="annie@example.org", loyalty_card="K-7")]
+    before = resolved(evidence_of(people(seen, [])))
+    after = resolved(evidence_of(people(seen, merges(1, range(2, 3)))), before, on=3)
+    changes = ledger(after, ledger(before))
+
+    assert set(customer_of(after).values()) < set(customer_of(before).values())
+    assert ["merge"] == changes.filter(pl.col("identity_event") == "merge")["identity_event"].to_list()
 
 
 def test_a_merge_told_after_the_contact_changed_once_more_holds() -> None:
