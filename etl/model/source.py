@@ -167,7 +167,8 @@ class Http:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """One question of a protocol of its own. `path` goes on from the source's base_url, or is a whole address there.
+    """One question of a protocol of its own. `path` goes on from the source's base_url, or is a whole address there, or
+    that of a file on one of its `files_from`.
 
     `records` is the path of the list in the answer; None: there is no list, the answer itself is what is wanted.
     `form` is a body as HTML forms have it, `json` one in JSON.
@@ -207,6 +208,9 @@ class Line(Protocol):
 
     def wait(self, seconds: float) -> None:
         """Let time pass, as between two looks at a job under way."""
+
+    def note(self, what: str, of: Window) -> None:
+        """Tell whoever looks after the source what makes the answer for a window less than whole; never a value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,8 +296,9 @@ class Auth:
     """How requests are authorised. The secret is never held here: it comes from the Airflow connection or the
     environment (`C360_SECRET_<SOURCE>`).
 
-    scheme: none | bearer | header (`header`: `prefix` + secret) | basic | query (the secret as the parameter `param`)
-    | form (the secret as the field `param` of a POST's form) | oauth2_refresh | oauth2_client | service_account
+    scheme: none | bearer | header (`header`: `prefix` + secret) | basic (`prefix` + secret is user:password)
+    | query (the secret as the parameter `param`) | form (the secret as the field `param` of a POST's form)
+    | oauth2_refresh | oauth2_client | service_account
     The last three ask `token_url` (an address, or a path of the source's own) for an access token that stands for
     `scopes`; the secret is then JSON: {client_id, client_secret, refresh_token}, {client_id, client_secret}, or
     Google's key file. `extra_headers` (header -> key) are further secrets in that JSON; beside a plain secret, which
@@ -382,7 +387,10 @@ class Stream:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One system. `base_url` can always be overridden in lakehouse.toml ([sources.NAME] base_url = ...)."""
+    """One system. `base_url` can always be overridden in lakehouse.toml ([sources.NAME] base_url = ...).
+
+    `files_from` are other hosts that hold files the system points to, fetched over https without the secret.
+    """
 
     name: str
     title: str
@@ -392,6 +400,7 @@ class Source:
     auth: Auth = Auth()
     limits: Limits = Limits()
     errors: str = "standard"
+    files_from: tuple[str, ...] = ()
     owner: str = "data-engineering"
 
     def __post_init__(self) -> None:
