@@ -150,7 +150,7 @@ def sources(
         return
     show_rows(
         _console,
-        ("source", "stream", "kind", "last window", "gaps (days)", "lag (days)", "quota"),
+        ("source", "stream", "kind", "last window", "gaps (days)", "lag (days)", "quota", "warning"),
         [
             (
                 each.source if each.is_active else f"({each.source})",
@@ -160,6 +160,7 @@ def sources(
                 shown_days(each.gaps),
                 each.lag_days,
                 each.quota,
+                each.warning,
             )
             for each in found
         ],

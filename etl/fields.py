@@ -24,6 +24,7 @@ day = Column("day", _D, "UTC day of the window that landed the row; the partitio
 source = Column("source", _S, "system the row comes from")
 stream = Column("stream", _S, "stream of that system")
 record_id = Column("record_id", _S, "the source's own id of the record", privacy=_PSEUDONYM)
+merged_into = Column("merged_into", _S, "record_id of the record that took this one's place", privacy=_PSEUDONYM)
 
 # --- who: what sources may bring to say whose row it is -----------------------------------------------------------
 email = Column("email", _S, "e-mail address, normalised", privacy=_PERSONAL)

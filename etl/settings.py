@@ -262,7 +262,7 @@ def refuse_secrets(section: Any, source: str, where: str) -> None:
     if not isinstance(section, dict):
         return
     for key, value in section.items():
-        is_secret = key.lower() in _SECRET_KEYS and isinstance(value, str)
+        is_secret = key.lower() in _SECRET_KEYS and isinstance(value, str) and "{secret}" not in value
         if is_secret or (key == "base_url" and isinstance(value, str) and _PASSWORD.match(value)):
             what = "a password in an address" if key == "base_url" else key
             raise SettingsError(

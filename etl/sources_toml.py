@@ -1,6 +1,6 @@
 """Sources declared in TOML alone: the sections of a file become the same `Source` values a Python file holds.
 
-    [sources.shop]                      kind = rest | sql | files, base_url, title, account, auth, limits, errors, owner
+    [sources.shop]                      kind = rest | sql | files | dlt, base_url, title, account, auth, limits, ...
     [[sources.shop.streams]]            name, kind = events | report | entity | snapshot, request, id, at, cursor, ...
     [[sources.shop.streams.feeds]]      subject, fields, explode, where, unless
 
@@ -24,7 +24,7 @@ from etl.connect.files import FORMATS
 from etl.connect.paging import STRATEGIES
 from etl.connect.verdicts import DIALECTS
 from etl.errors import DeclarationError, NameRefused, SettingsError
-from etl.model import Auth, Feed, Files, Http, Kind, Limits, Paging, Pick, Source, Sql, Stream
+from etl.model import Auth, Dlt, Feed, Files, Http, Kind, Limits, Own, Paging, Pick, Source, Sql, Stream
 from etl.model.source import CONTRACTS
 from etl.settings import address, is_declared, refuse_secrets
 
@@ -65,10 +65,10 @@ def sources_in(path: Path, subjects: Subjects) -> list[Source]:
 
 
 def _source(name: str, section: dict[str, Any], where: str, beside: Path, subjects: Subjects) -> Source:
-    keys = dict(section)
+    keys, requests = dict(section), _requests(beside)
     if "kind" not in keys:
-        raise SettingsError(f"{where}: kind is missing; expected one of: {', '.join(_REQUESTS)}")
-    request = _REQUESTS[_one_of(_REQUESTS)(keys.pop("kind"), f"{where}.kind")]
+        raise SettingsError(f"{where}: kind is missing; expected one of: {', '.join(requests)}")
+    request = requests[_one_of(requests)(keys.pop("kind"), f"{where}.kind")]
     if not keys.get("streams"):
         raise SettingsError(f"{where}: no stream; add a [[sources.{name}.streams]] section for each")
     readers: dict[str, _Reader] = {
@@ -112,8 +112,7 @@ def _stream(value: Any, where: str, request: _Reader, subjects: Subjects) -> Str
         "contract": _one_of(CONTRACTS),
     }
     stream = _value(Stream, _table(value, where), where, readers)
-    if isinstance(stream.request, Http):
-        _check_window(stream, stream.request, f"{where}.request")
+    _check_window(stream, f"{where}.request")
     return stream
 
 
@@ -164,31 +163,44 @@ def _http(value: Any, where: str) -> Http:
         "newest_first": _flag,
     }
     made = _made(Http, readers)(value, where)
-    for text in _templates(made.path, made.params, made.json):
-        for name in _PLACEHOLDER.findall(text):
-            near = difflib.get_close_matches(name, _PLACEHOLDERS, n=1, cutoff=0.7)
-            if name not in _PLACEHOLDERS and near:
-                raise SettingsError(f"{where}: unknown placeholder {{{name}}}; did you mean {{{near[0]}}}?")
+    _check_placeholders(where, _PLACEHOLDERS, made.path, made.params, made.json)
     return made
 
 
-def _check_window(stream: Stream, request: Http, where: str) -> None:
+def _check_placeholders(where: str, known: Collection[str], *templates: Any) -> None:
+    for name in _placeholders(*templates):
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.7)
+        if name not in known and near:
+            raise SettingsError(f"{where}: unknown placeholder {{{name}}}; did you mean {{{near[0]}}}?")
+
+
+def _check_window(stream: Stream, where: str) -> None:
     """A request that asks the same of every window brings every record every time."""
-    if stream.kind is Kind.SNAPSHOT or request.trims or request.newest_first:
+    if stream.kind is Kind.SNAPSHOT:
         return
-    asked = {
-        name for text in _templates(request.path, request.params, request.json) for name in _PLACEHOLDER.findall(text)
-    }
+    match stream.request:
+        case Http() as request:
+            if request.trims or request.newest_first:
+                return
+            asked = _placeholders(request.path, request.params, request.json)
+            place, way_out = "path, params or json", "trims = true where the API cannot filter by time"
+        case Own(read=Dlt() as resource):
+            if resource.cursor:
+                return
+            asked = _placeholders(resource.arguments)
+            place, way_out = "arguments", "cursor, the field that has the time"
+        case _:
+            return
     if not asked & set(_OF_THE_WINDOW):
         raise SettingsError(
-            f"{where}: nothing in it tells the window; expected a placeholder like {{start_iso}} in path, params or "
-            "json, or trims = true where the API cannot filter by time"
+            f"{where}: nothing in it tells the window; expected a placeholder like {{start_iso}} in {place}, or "
+            f"{way_out}"
         )
 
 
 def _sql(value: Any, where: str) -> Sql:
-    readers = {"table": _text, "cursor": _text, "written": _one_of(("timestamp", "text", "epoch_s", "epoch_ms"))}
-    return _made(Sql, readers)(value, where)
+    written = _one_of(("timestamp", "text", "epoch_s", "epoch_ms"))
+    return _made(Sql, {"table": _text, "cursor": _text, "written": written, "query": _text})(value, where)
 
 
 def _files(value: Any, where: str) -> Files:
@@ -196,7 +208,29 @@ def _files(value: Any, where: str) -> Files:
     return _made(Files, readers)(value, where)
 
 
-_REQUESTS: Mapping[str, _Reader] = {"rest": _http, "sql": _sql, "files": _files}
+def _dlt(beside: Path) -> _Reader:
+    def resource(value: Any, where: str) -> str:
+        """A file of Python code is looked for beside the one that names it."""
+        module, colon, function = _text(value, where).rpartition(":")
+        return f"{(beside / module).resolve() if module.endswith('.py') else module}{colon}{function}"
+
+    readers: dict[str, _Reader] = {
+        "resource": resource,
+        "arguments": lambda value, where: _body(_table(value, where), where),
+        "cursor": _text,
+        "written": _one_of(Dlt.WRITTEN),
+    }
+
+    def read(value: Any, where: str) -> Own:
+        made = _made(Dlt, readers)(value, where)
+        _check_placeholders(where, (*_PLACEHOLDERS, "secret", "base_url"), made.arguments)
+        return Own(made, trims=True)
+
+    return read
+
+
+def _requests(beside: Path) -> Mapping[str, _Reader]:
+    return {"rest": _http, "sql": _sql, "files": _files, "dlt": _dlt(beside)}
 
 
 # --- values -----------------------------------------------------------------------------------------------------------
@@ -364,6 +398,10 @@ def _body(value: Any, where: str) -> Any:
     if not isinstance(value, str | int | float | bool):
         raise SettingsError(f"{where} is {value}; expected text, a number, true or false; write a date in quotes")
     return value
+
+
+def _placeholders(*templates: Any) -> set[str]:
+    return {name for text in _templates(*templates) for name in _PLACEHOLDER.findall(text)}
 
 
 def _templates(*values: Any) -> Iterator[str]:

@@ -115,6 +115,8 @@ INGEST_LOG = Table(
         Column("row_count", Type.INT, "records read that belong to the window", unit="records", minimum=0).required,
         Column("dead_count", Type.INT, "records that could not be landed", unit="records", minimum=0).required,
         Column("page_count", Type.INT, "pages read", unit="pages", minimum=0).required,
+        Column("skipped_count", Type.INT, "questions whose answer is gone or not ours to see", minimum=0),
+        Column("warning", Type.STRING, "what made the answer less than whole, and of which windows"),
         Column("run_id", Type.STRING, "the run that landed it").required,
         Column("version", Type.INT, "version of the bronze table after it", minimum=0).required,
         Column("loaded_at", Type.TIMESTAMP, "when it was landed").required,

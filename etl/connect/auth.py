@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -42,12 +43,14 @@ class Credentials:
         self._whole = "" if auth.scheme == "none" and not auth.extra_headers else connection.secret
         self._token = ""
         self._until: datetime | None = None
+        self._tokens = connection.tokens
         needed = auth.scheme != "none" or bool(auth.extra_headers)
         if needed and not self._whole:
             raise SourceRefused(
                 f"{where}: no secret; set C360_SECRET_<SOURCE> or the password of its Airflow connection"
             )
         self._parts = self._parsed() if auth.is_renewed or auth.extra_headers else {}
+        self._configured = self._parts.get("refresh_token", "")
         if not auth.is_renewed and auth.scheme != "none":
             self._token = self._parts.get("token", self._whole) if auth.extra_headers else self._whole
         for text in (self._token, *(self._parts[key] for key in auth.extra_headers.values())):
@@ -94,12 +97,12 @@ class Credentials:
 
     @property
     def _basic(self) -> str:
-        return base64.b64encode(self._token.encode()).decode()
+        return base64.b64encode((self._auth.prefix + self._token).encode()).decode()
 
     @property
     def words(self) -> tuple[str, ...]:
         """What must never be in a message, longest first."""
-        known = {self._whole, self._token, *self._parts.values()}
+        known = {self._whole, self._token, self._configured, *self._parts.values()}
         if self._auth.scheme == "basic":
             known |= {self._basic, *self._token.split(":", 1)}
         kept = {self._whole} | {word for word in known if len(word) >= _SHORT}
@@ -122,6 +125,12 @@ class Credentials:
         url = self._auth.token_url or self._parts.get("token_uri", "")
         return self._base_url.rstrip("/") + url if url.startswith("/") else url
 
+    def alone(self) -> AbstractContextManager[object]:
+        """From a grant to its answer: a refresh token may be good for one use only."""
+        if self._tokens is None or self._auth.scheme != "oauth2_refresh":
+            return nullcontext()
+        return self._tokens.alone()
+
     def grant(self, now: datetime) -> dict[str, str]:
         """The form that asks for an access token."""
         scope = {"scope": " ".join(self._auth.scopes)} if self._auth.scopes else {}
@@ -130,6 +139,8 @@ class Credentials:
         grant = {"client_id": self._parts["client_id"], "client_secret": self._parts["client_secret"], **scope}
         if self._auth.scheme == "oauth2_client":
             return {"grant_type": "client_credentials", **grant}
+        if self._tokens is not None:
+            self._parts["refresh_token"] = self._tokens.newest(self._configured)
         return {"grant_type": "refresh_token", "refresh_token": self._parts["refresh_token"], **grant}
 
     def _assertion(self, now: datetime) -> str:
@@ -154,8 +165,8 @@ class Credentials:
             ) from None
 
     def renewed(self, body: bytes, now: datetime) -> None:
-        """Take the access token of an answer. A refresh token that came with it takes the place of the old one, for
-        as long as this client lives.
+        """Take the access token of an answer. A refresh token that came with it takes the place of the old one, and is
+        kept before anything is asked: the old one may be good no more.
 
         Raises: SourceRefused when there is none.
         """
@@ -173,5 +184,8 @@ class Credentials:
         self._token = token
         # One that lasts less than twice the margin is used for half its life, lest every request renew it.
         self._until = None if lasts is None else now + max(lasts - EARLY, lasts / 2)
-        if self._auth.scheme == "oauth2_refresh" and isinstance(told.get("refresh_token"), str):
-            self._parts["refresh_token"] = told["refresh_token"]
+        newest = told.get("refresh_token")
+        if self._auth.scheme == "oauth2_refresh" and isinstance(newest, str) and newest:
+            if self._tokens is not None and newest != self._parts["refresh_token"]:
+                self._tokens.keep(self._configured, newest)
+            self._parts["refresh_token"] = newest

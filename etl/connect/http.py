@@ -7,7 +7,7 @@ import logging
 import random
 import ssl
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -89,6 +89,7 @@ class HttpClient:
         dialect: str,
         where: str,
         rhythm: Rhythm,
+        files_from: Sequence[str] = (),
     ) -> None:
         self._client = client
         self._connection = connection
@@ -98,6 +99,7 @@ class HttpClient:
         self._where = where
         self._rhythm = rhythm
         self._account = account
+        self._files_from = frozenset(("https", host, 443) for host in files_from)
 
     def ask(self, request: Request, records_path: str | None) -> tuple[list[bytes], bytes, dict[str, str]]:
         """The records of the answer, its body and its headers (lower-case names). No path: any good answer will do.
@@ -189,12 +191,13 @@ class HttpClient:
         url = self._credentials.token_url
         if urlsplit(url).scheme not in {"http", "https"}:
             raise SourceRefused(f"{self._where}: no address to ask for access tokens; set token_url")
-        grant = self._credentials.grant(now)
-        status, headers, body = self._patiently(lambda: self._exchange("POST", url, form=grant))
-        verdict = verdict_of(Answer(status, headers, body, None), "standard", now=now)
-        if status < 300 and verdict.means is Means.OK:
-            self._credentials.renewed(body, now)
-            return
+        with self._credentials.alone():
+            grant = self._credentials.grant(now)
+            status, headers, body = self._patiently(lambda: self._exchange("POST", url, form=grant))
+            verdict = verdict_of(Answer(status, headers, body, None), "standard", now=now)
+            if status < 300 and verdict.means is Means.OK:
+                self._credentials.renewed(body, now)
+                return
         if verdict.means in {Means.RETRY, Means.QUOTA}:
             raise self._trouble(verdict, status, Request("POST", url))
         raise SourceRefused(
@@ -236,15 +239,17 @@ class HttpClient:
         )
 
     def _send(self, request: Request) -> tuple[int, dict[str, str], bytes]:
-        """One exchange, redirects within the host followed."""
+        """One exchange, redirects within the host followed, and to files it keeps elsewhere."""
         url, method, params, json, form = request.url, request.method, request.params, request.json, request.form
-        if self._credentials.form:
+        if self._credentials.form and not self._is_file(method, url):
             if method != "POST" or json is not None:
                 raise DeclarationError(f"{self._where}: the secret goes into a form, so the request must POST one")
             form = {**(form or {}), **self._credentials.form}
-        sent = {**request.headers, **self._credentials.headers}
         for _ in range(REDIRECTS + 1):
-            self._same_origin(url)
+            sent = dict(request.headers)
+            if not self._is_file(method, url):
+                self._same_origin(url)
+                sent |= self._credentials.headers
             status, headers, body = self._exchange(method, url, params=params, json=json, form=form, headers=sent)
             if status not in _REDIRECTED or "location" not in headers:
                 return status, headers, body
@@ -294,6 +299,10 @@ class HttpClient:
             parts.append(part)
         return b"".join(parts)
 
+    def _is_file(self, method: str, url: str) -> bool:
+        """True for a file the source keeps on another host, which gets no secret."""
+        return method == "GET" and _origin(url) in self._files_from
+
     def _same_origin(self, url: str) -> None:
         """The secret goes to the host it is for, and nowhere else."""
         if _origin(url) != _origin(self._connection.base_url):
@@ -309,7 +318,10 @@ class HttpClient:
         return urlsplit(url).netloc.rpartition("@")[2] or "(no host)"
 
 
-def _origin(url: str) -> tuple[str, str, int | None]:
+_Origin = tuple[str, str, int | None]
+
+
+def _origin(url: str) -> _Origin:
     parts = urlsplit(url)
     default = {"http": 80, "https": 443}.get(parts.scheme)
     return parts.scheme, (parts.hostname or "").lower(), parts.port or default
@@ -332,8 +344,10 @@ def open_client(
     headers: dict[str, str] | None = None,
     transport: httpx.BaseTransport | None = None,
     rhythm: Rhythm | None = None,
+    files_from: Sequence[str] = (),
 ) -> Iterator[HttpClient]:
     """A client for one source; `where` is `source.stream`. Clients of one account share its limits and connections.
+    Files may stand on the hosts `files_from`, which get no secret.
 
     `transport` is the seam where tests answer instead of a server. Asking raises SourceRefused where the address is a
     private one and the connection does not allow it.
@@ -351,12 +365,16 @@ def open_client(
     sent = {"Accept": "application/json", "User-Agent": "customer-360-lakehouse", **(headers or {})}
     with httpx.Client(
         headers=sent,
-        transport=_Sealed(transport or account.transport(lambda: _connections(source, limits, allowed)), credentials),
+        transport=_Sealed(
+            transport or account.transport(lambda: _connections(source, limits, allowed)),
+            credentials,
+            _origin(connection.base_url),
+        ),
         timeout=TIMEOUT,
         follow_redirects=False,
         trust_env=False,
     ) as client:
-        yield HttpClient(client, connection, credentials, account, limits, dialect, where, rhythm)
+        yield HttpClient(client, connection, credentials, account, limits, dialect, where, rhythm, files_from)
 
 
 def _connections(source: str, limits: Limits, allow_private: bool) -> httpx.BaseTransport:
@@ -365,18 +383,20 @@ def _connections(source: str, limits: Limits, allow_private: bool) -> httpx.Base
 
 
 class _Sealed(httpx.BaseTransport):
-    """Adds a secret that goes into the address below the client, whose log and errors name addresses.
+    """Adds a secret that goes into the address below the client, whose log and errors name addresses; at the source's
+    own `origin` only.
 
     The connections are the account's, and stay when the client goes.
     """
 
-    def __init__(self, inner: httpx.BaseTransport, credentials: Credentials) -> None:
+    def __init__(self, inner: httpx.BaseTransport, credentials: Credentials, origin: _Origin) -> None:
         self._inner = inner
         self._credentials = credentials
+        self._origin = origin
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         query = self._credentials.query
-        if query:
+        if query and _origin(str(request.url)) == self._origin:
             request = httpx.Request(
                 request.method,
                 request.url.copy_merge_params(query),

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from etl.connect.page import Connection, Page
 from etl.errors import WindowRefused
-from etl.model import Files, Http, Own, Source, Sql, Stream, Window
+from etl.model import Dlt, Files, Http, Own, Source, Sql, Stream, Window
 
 
 def read_pages(source: Source, stream: Stream, connection: Connection, window: Window) -> Generator[Page, None, None]:
@@ -20,6 +20,10 @@ def read_pages(source: Source, stream: Stream, connection: Connection, window: W
             from etl.connect.rest import read_http
 
             return read_http(source, stream, request, connection, window)
+        case Own(read=Dlt() as resource):
+            from etl.connect.dlt import read_dlt
+
+            return read_dlt(source, stream, resource, connection, window)
         case Own() as request:
             from etl.connect.rest import read_own
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from typing import Any
@@ -13,9 +13,9 @@ from typing import Any
 import httpx
 
 from etl.connect.http import GoneError, HttpClient, Rhythm, TooMuchError, open_client
-from etl.connect.page import Connection, Page
+from etl.connect.page import Connection, Note, Page
 from etl.connect.paging import LOWEST, Request, Walk, next_request
-from etl.model import Ask, Http, Kind, Own, Source, Stream, Told, Window
+from etl.model import Ask, Dlt, Http, Kind, Own, Source, Stream, Told, Window
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 _MARK = 16  # bytes that stand for a record
@@ -46,6 +46,7 @@ def read_http(
         headers=dict(request.headers),
         transport=transport,
         rhythm=rhythm,
+        files_from=source.files_from,
     ) as client:
 
         def first(part: Window, above: str = LOWEST) -> Request:
@@ -71,13 +72,16 @@ def read_http(
 
 @dataclass(slots=True)
 class _Line:
-    """The line a protocol of its own asks through; counts what was answered, and what was skipped and not yet told."""
+    """The line a protocol of its own asks through: counts what was answered, and what was skipped or noted until it is
+    told.
+    """
 
     client: HttpClient
     base_url: str
     account: str
     answered: int = 0
     skipped: int = 0
+    notes: list[Note] = field(default_factory=list)
     gone: GoneError | None = None
 
     def ask(self, question: Ask) -> Told:
@@ -95,10 +99,14 @@ class _Line:
     def wait(self, seconds: float) -> None:
         self.client.wait(seconds)
 
-    def told_skips(self) -> dict[str, str]:
-        """How many were skipped since last asked, as a page's `meta` says it."""
-        skipped, self.skipped = self.skipped, 0
-        return {"skipped": str(skipped)} if skipped else {}
+    def note(self, what: str, of: Window) -> None:
+        self.notes.append(Note(what, of))
+
+    def page(self, number: int, records: Sequence[bytes]) -> Page:
+        """A page of these records, with what was skipped and noted since the one before."""
+        skipped, notes = self.skipped, tuple(self.notes)
+        self.skipped, self.notes = 0, []
+        return Page(number, records, skipped=skipped, notes=notes)
 
 
 def read_own(
@@ -111,7 +119,7 @@ def read_own(
     transport: httpx.BaseTransport | None = None,
     rhythm: Rhythm | None = None,
 ) -> Generator[Page, None, None]:
-    """The pages a source's own protocol gives; `meta` of a page counts what was `skipped` on the way to it.
+    """The pages a source's own protocol gives, each with what was skipped and noted on the way to it.
 
     Raises: as `read_http`; SourceRefused when all there was to ask for was skipped.
     """
@@ -123,21 +131,24 @@ def read_own(
         where=f"{source.name}.{stream.name}",
         transport=transport,
         rhythm=rhythm,
+        files_from=source.files_from,
     ) as client:
         line = _Line(client, connection.base_url, connection.account)
+        read = request.read
+        assert not isinstance(read, Dlt), "the reader hands those to etl.connect.dlt"
         number = 0
         for records in joined(
-            lambda part: request.read(line, part),
+            lambda part: read(line, part),
             window,
             lambda part: halves(part, stream.kind),
             overlaps=request.trims,
         ):
             number += 1
-            yield Page(number, records, meta=line.told_skips())
+            yield line.page(number, records)
         if line.gone and not line.answered:
             raise line.gone
-        if line.skipped:
-            yield Page(number + 1, [], meta=line.told_skips())
+        if line.skipped or line.notes:
+            yield line.page(number + 1, [])
 
 
 # --- a window that holds too much -------------------------------------------------------------------------------------

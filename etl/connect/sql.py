@@ -1,4 +1,5 @@
-"""A table of a database, read through SQLAlchemy for one window; a row becomes a JSON object, the same each time.
+"""A table of a database, or what a query answers, read through SQLAlchemy for one window; a row becomes a JSON object,
+the same each time.
 
 The window is a filter the database can answer from an index, and never tighter than the truth: text times are
 compared by whole days with a day to spare, because `2026-01-01 00:00:00` and `2026-01-01T00:00:00.000Z` are one
@@ -8,7 +9,7 @@ moment and two texts. What lies outside the window is set aside where the times 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -33,14 +34,14 @@ _JSON = msgspec.json.Encoder(decimal_format="number", enc_hook=str)
 def read_sql(
     source: Source, stream: Stream, request: Sql, connection: Connection, window: Window
 ) -> Generator[Page, None, None]:
-    """The table's rows of the window, and some around it, in pages.
+    """The rows of the window, and some around it, in pages.
 
     Raises: SourceUnreachable when the database does not answer, SourceRefused when it says no,
-    SourceError when the table or its cursor column is not there.
+    SourceError when the table or its cursor column is not there, or the query is none.
     """
     where = f"{source.name}.{stream.name}"
     with _engine(connection, where) as engine, _named_errors(where, connection):
-        table = _table(engine, request, where)
+        table = _asked(engine, request, where, connection)
         is_sqlite = engine.dialect.name == "sqlite"
         # SQLite keeps what it was given, whatever the column says: take it as it is stored.
         columns = [sa.type_coerce(c, NullType()).label(c.name) if is_sqlite else c for c in table.columns]
@@ -51,7 +52,7 @@ def read_sql(
                 yield Page(number, [encoded_row(names, row) for row in rows])
 
 
-def encoded_row(names: list[str], row: Any) -> bytes:
+def encoded_row(names: Sequence[str], row: Any) -> bytes:
     """One row as a JSON object, members in the table's order; decimals as they are written, never as floats."""
     return _JSON.encode({name: _plain(value) for name, value in zip(names, row, strict=True)})
 
@@ -63,21 +64,25 @@ def _plain(value: Any) -> Any:
         return bytes(value).hex()
     if isinstance(value, Decimal):
         return value if value.is_finite() else None
-    if isinstance(value, datetime) and value.tzinfo is not None:
-        # Drivers tell a moment in the session's zone, and a session's zone is nobody's promise.
-        return value.astimezone(UTC)
+    if isinstance(value, datetime):
+        # Drivers tell a moment in the session's zone, and a session's zone is nobody's promise; some in a class of
+        # their own.
+        moment = value if value.tzinfo is None else value.astimezone(UTC)
+        return moment if type(moment) is datetime else datetime.fromisoformat(moment.isoformat())
+    if isinstance(value, dict):
+        return {name: _plain(each) for name, each in value.items()}
     if isinstance(value, list):
         return [_plain(each) for each in value]
     return value
 
 
-def _in_window(table: sa.Table, request: Sql, window: Window, *, is_sqlite: bool) -> sa.ColumnElement[bool]:
+def _in_window(table: sa.FromClause, request: Sql, window: Window, *, is_sqlite: bool) -> sa.ColumnElement[bool]:
     """What the database filters on. A row without a time is in every window: it is a dead letter, never silence."""
     bounds = _bounds(table, request, window, is_sqlite=is_sqlite)
     return sa.or_(sa.and_(*bounds), table.columns[request.cursor].is_(None)) if bounds else sa.true()
 
 
-def _bounds(table: sa.Table, request: Sql, window: Window, *, is_sqlite: bool) -> list[sa.ColumnElement[bool]]:
+def _bounds(table: sa.FromClause, request: Sql, window: Window, *, is_sqlite: bool) -> list[sa.ColumnElement[bool]]:
     """What the database filters on: exact for numbers and real timestamps, generous for text."""
     if not request.cursor:
         return []
@@ -105,17 +110,47 @@ def _epoch_micros(moment: datetime) -> int:
     return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
-def _table(engine: sa.Engine, request: Sql, where: str) -> sa.Table:
+def _asked(engine: sa.Engine, request: Sql, where: str, connection: Connection) -> sa.FromClause:
+    """What is read from: the table as the database describes it, or the query with the columns it answers."""
+    what = f"table {request.table}" if request.table else "the query's answer"
+    asked = _table(engine, request, where) if request.table else _query(engine, request, where, connection)
+    if request.cursor and request.cursor not in asked.columns:
+        raise SourceError(f"{where}: {what} has no column {request.cursor!r}, which its window needs")
+    return asked
+
+
+def _table(engine: sa.Engine, request: Sql, where: str) -> sa.FromClause:
     schema, _, name = request.table.rpartition(".")
     try:
-        table = sa.Table(name, sa.MetaData(), schema=schema or None, autoload_with=engine)
+        return sa.Table(name, sa.MetaData(), schema=schema or None, autoload_with=engine)
     except sa.exc.NoSuchTableError:
         raise SourceError(
             f"{where}: there is no table {request.table!r} in the database; check base_url and the user's rights"
         ) from None
-    if request.cursor and request.cursor not in table.columns:
-        raise SourceError(f"{where}: table {request.table} has no column {request.cursor!r}, which its window needs")
-    return table
+
+
+def _query(engine: sa.Engine, request: Sql, where: str, connection: Connection) -> sa.FromClause:
+    """The query as a table to choose from: a part of a SELECT, where no statement that changes data is allowed.
+
+    Its columns' types are not known before it is asked, so its window is the generous one.
+    """
+    # A colon is the query's own, not a parameter of ours; and a last line may be a comment.
+    text = sa.text(request.query.strip().rstrip(";").replace(":", r"\:") + "\n")
+    nothing: sa.Select[Any] = (
+        sa.select(sa.literal_column("*")).select_from(text.columns().subquery("asked")).where(sa.false())
+    )
+    with engine.connect() as answering:
+        try:
+            names = list(answering.execute(nothing).keys())
+        except sa.exc.DBAPIError as error:
+            if error.connection_invalidated:
+                raise
+            why = _why(error, connection)
+            raise SourceError(f"{where}: the database cannot answer the query: {why}; check request.query") from None
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise SourceError(f"{where}: the query answers {twice[0]!r} twice; name the columns apart with AS")
+    return text.columns(*[sa.column(name) for name in names]).subquery("asked")
 
 
 @contextmanager
@@ -157,10 +192,15 @@ def _named_errors(where: str, connection: Connection) -> Iterator[None]:
     try:
         yield
     except sa.exc.DBAPIError as error:
-        lines = str(error.orig).strip().splitlines() or [type(error).__name__]
-        why = masked(lines[0], connection.secret)[:200]
+        why = _why(error, connection)
         refused = any(word in why.lower() for word in ("password", "authentication", "permission", "denied"))
         if isinstance(error, sa.exc.OperationalError) and not refused:
             raise SourceUnreachable(f"{where}: the database does not answer: {why}; check base_url") from None
         kind = SourceRefused if refused else SourceError
         raise kind(f"{where}: the database says no: {why}; check the user, its secret and rights") from None
+
+
+def _why(error: sa.exc.DBAPIError, connection: Connection) -> str:
+    """The driver's own words, their first line."""
+    lines = str(error.orig).strip().splitlines() or [type(error).__name__]
+    return masked(lines[0], connection.secret)[:200]

@@ -142,14 +142,44 @@ def _meta(_answer: Answer, body: Any, wait: float | None, why: str) -> Verdict |
 
 
 def _shopify(answer: Answer, body: Any, wait: float | None, why: str) -> Verdict | None:
-    """430 is Shopify's own throttle; GraphQL answers THROTTLED in 200; 402 and 423 are frozen and locked shops."""
+    """430 is Shopify's own throttle; GraphQL answers errors in 200; 402 and 423 are frozen and locked shops.
+
+    `userErrors` of a mutation are told beside good `data`: as many bulk operations as may be under way are a quota. A
+    file of an operation that is too large for an answer is not begun with.
+    """
     if answer.status in {429, 430}:
         return Verdict(Means.QUOTA, 2.0 if wait is None else wait, why)
     if answer.status in {402, 423}:
         return Verdict(Means.FATAL, why=why)
     errors = body.get("errors") if isinstance(body, dict) else None
-    if isinstance(errors, list) and any(_code_of(error) == "THROTTLED" for error in errors):
+    codes = {_code_of(error) for error in errors} if isinstance(errors, list) else set()
+    if "THROTTLED" in codes:
         return Verdict(Means.QUOTA, 2.0 if wait is None else wait, why)
+    if "INTERNAL_SERVER_ERROR" in codes:
+        return Verdict(Means.RETRY, wait, why)
+    if errors and answer.is_good:
+        return Verdict(Means.FATAL, why=why or "an error without a word")
+    return _shopify_bulk(body)
+
+
+#: One answer holds at most so many bytes (`Limits.max_bytes`).
+_SHOPIFY_FILE = 256 * 1024 * 1024
+_SHOPIFY_BUSY = frozenset({"OPERATION_IN_PROGRESS", "LIMIT_REACHED"})
+
+
+def _shopify_bulk(body: Any) -> Verdict | None:
+    data = body.get("data") if isinstance(body, dict) else None
+    for told in data.values() if isinstance(data, dict) else ():
+        if not isinstance(told, dict):
+            continue
+        errors = [error for error in told.get("userErrors") or () if isinstance(error, dict)]
+        why = "; ".join(str(error.get("message")) for error in errors)
+        if any(error.get("code") in _SHOPIFY_BUSY for error in errors) or "already in progress" in why:
+            return Verdict(Means.QUOTA, 30.0, why)
+        if errors:
+            return Verdict(Means.FATAL, why=why)
+        if int(told.get("fileSize") or 0) > _SHOPIFY_FILE:
+            return Verdict(Means.SPLIT, why=f"a file of {told['fileSize']} bytes")
     return None
 
 
@@ -373,6 +403,13 @@ def _woocommerce(answer: Answer, body: Any, wait: float | None, why: str) -> Ver
     return Verdict(Means.RETRY if status in PASSING else Means.FATAL, wait, why)
 
 
+def _mailchimp(answer: Answer, body: Any, _wait: float | None, why: str) -> Verdict | None:
+    """Errors are problems (RFC 7807): {title, status, detail}. A campaign deleted since it was listed is 404."""
+    if answer.status != 404 or not isinstance(body, dict) or "title" not in body:
+        return None
+    return Verdict(Means.SKIP, why=f"{body['title']}: {why}")
+
+
 DIALECTS: Mapping[str, _Dialect] = {
     "standard": _no_dialect,
     "hubspot": _hubspot,
@@ -390,6 +427,7 @@ DIALECTS: Mapping[str, _Dialect] = {
     "x": _x,
     "stripe": _stripe,
     "woocommerce": _woocommerce,
+    "mailchimp": _mailchimp,
 }
 
 _UNREADABLE = object()
@@ -436,7 +474,14 @@ def _messages(body: Any) -> Iterable[Any]:
             )
     if isinstance(errors, dict):
         yield "; ".join(f"{name}: {value}" for name, value in errors.items())
-    yield from (body.get("error_description"), body.get("message"), body.get("detail"), error, errors)
+    yield from (
+        body.get("error_description"),
+        body.get("message"),
+        body.get("detail"),
+        error,
+        errors,
+        body.get("title"),
+    )
 
 
 def masked(text: str, *secrets: str) -> str:

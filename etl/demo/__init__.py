@@ -21,10 +21,11 @@ klaviyo     /api/events, /api/profiles, /api/campaigns, /api/metrics. Metric ids
             OpenEm opened, ClckEm clicked, BncdEm bounced, UnsbEm unsubscribed, SpamEm complained.
             event_properties: "$message" (campaign id), "Campaign Name", "Subject", "Recipient Email Address".
             Profiles: `external_id` is the shop login; `properties.loyalty_card`.
-shopify     /admin/api/2026-10/orders.json, products.json, customers.json. Shop money is EUR (`currency`,
-            `total_price`); the buyer's own currency is `presentment_currency` with
-            `total_price_set.presentment_money` (and so for every amount). `customer.id` is the shop login;
-            guests have `email` only. `note_attributes` hold utm_source, utm_medium, utm_campaign, loyalty_card.
+shopify     POST /admin/api/2026-10/graphql.json: bulk operations over orders, customers, products; the same as REST
+            lists (orders.json ...), and events.json, empty. Shop money is EUR (`currencyCode`); the buyer's own
+            currency is `presentmentCurrencyCode`, with `totalPriceSet.presentmentMoney` (and so for every amount).
+            The customer's number is the shop login; guests have `email` only. `customAttributes` hold utm_source,
+            utm_medium, utm_campaign, loyalty_card.
 meta_ads    GET /v24.0/act_{account}/insights, account 1002003004, level=ad, time_increment=1; `actions` has
             action_type lead and purchase. GET .../campaigns: those the insights name.
 devices     `readings_YYYYMMDD.jsonl` by received day: reading_id, device_id, account (shop login, may be null),
@@ -61,4 +62,8 @@ SOURCES = (
 )
 
 #: Of these systems the company uses some of the streams only.
-STREAMS = {"hubspot": ("contacts", "contacts_archived"), "meta_ads": ("insights",)}
+STREAMS = {
+    "hubspot": ("contacts", "contacts_archived"),
+    "meta_ads": ("insights",),
+    "shopify": ("orders", "customers", "products"),
+}

@@ -5,6 +5,7 @@ from etl.model.identity import USUAL_RULES, IdentityRules
 from etl.model.source import (
     Ask,
     Auth,
+    Dlt,
     Feed,
     Files,
     Http,
@@ -28,6 +29,7 @@ __all__ = [
     "Auth",
     "Check",
     "Column",
+    "Dlt",
     "Feed",
     "Files",
     "Http",

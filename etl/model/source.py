@@ -167,7 +167,8 @@ class Http:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """One question of a protocol of its own. `path` goes on from the source's base_url, or is a whole address there.
+    """One question of a protocol of its own. `path` goes on from the source's base_url, or is a whole address there, or
+    that of a file on one of its `files_from`.
 
     `records` is the path of the list in the answer; None: there is no list, the answer itself is what is wanted.
     `form` is a body as HTML forms have it, `json` one in JSON.
@@ -208,6 +209,36 @@ class Line(Protocol):
     def wait(self, seconds: float) -> None:
         """Let time pass, as between two looks at a job under way."""
 
+    def note(self, what: str, of: Window) -> None:
+        """Tell whoever looks after the source what makes the answer for a window less than whole; never a value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dlt:
+    """A resource of dlt (https://dlthub.com), which only extracts: `Own(Dlt(...), trims=True)`.
+
+    `resource` is `module:function` or `file.py:function`: a function that gives a resource, or a generator of dicts;
+    `module:function.name` is one resource of a source. `arguments` are handed to it; placeholders in them as in `Http`,
+    and {secret} and {base_url}. `cursor` is the field the window filters on; `written` is text (ISO 8601), timestamp
+    (datetime), date, epoch_s or epoch_ms. No cursor: it is the arguments that tell the window.
+    """
+
+    resource: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    cursor: str = ""
+    written: str = "text"
+
+    WRITTEN = ("text", "timestamp", "date", "epoch_s", "epoch_ms")
+
+    def __post_init__(self) -> None:
+        module, _, function = self.resource.rpartition(":")
+        if not module or not function:
+            raise DeclarationError(f"dlt resource {self.resource!r}: expected module:function, e.g. my_shop:orders")
+        if self.written not in self.WRITTEN:
+            raise DeclarationError(
+                f"dlt {self.resource}: written as {self.written!r}; expected one of {', '.join(self.WRITTEN)}"
+            )
+
 
 @dataclass(frozen=True, slots=True)
 class Own:
@@ -216,22 +247,29 @@ class Own:
     A pure function of what the line answers, which it stands beside in the source's file: jobs that are started,
     looked at and fetched, answers that are files, questions made of earlier answers. `trims` as of `Http`.
     It is called again with shorter windows where the source says that one holds too much.
+    Or the protocol is somebody else's program: a `Dlt`.
     """
 
     # Not shown: a function's address differs from process to process, and a stream is known by what it shows.
-    read: Callable[[Line, Window], Iterator[Sequence[bytes]]] = field(repr=False)
+    read: Callable[[Line, Window], Iterator[Sequence[bytes]]] | Dlt = field(repr=False)
     trims: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Sql:
-    """A table of a database through SQLAlchemy. `cursor` is the column the window filters on, as it is stored:
-    `written` is timestamp (a real one), text (ISO 8601), epoch_s or epoch_ms. No cursor: the whole table.
+    """A table of a database through SQLAlchemy, or what a `query` of yours answers: tables joined, values that stand
+    in one of several columns. `cursor` is the column the window filters on, as it is stored (for a query, as it comes
+    out): `written` is timestamp (a real one), text (ISO 8601), epoch_s or epoch_ms. No cursor: the whole of it.
     """
 
-    table: str
+    table: str = ""
     cursor: str = ""
     written: str = "timestamp"
+    query: str = ""
+
+    def __post_init__(self) -> None:
+        if bool(self.table) == bool(self.query.strip()):
+            raise DeclarationError("sql request: give a table or a query, one of the two")
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,8 +296,9 @@ class Auth:
     """How requests are authorised. The secret is never held here: it comes from the Airflow connection or the
     environment (`C360_SECRET_<SOURCE>`).
 
-    scheme: none | bearer | header (`header`: `prefix` + secret) | basic | query (the secret as the parameter `param`)
-    | form (the secret as the field `param` of a POST's form) | oauth2_refresh | oauth2_client | service_account
+    scheme: none | bearer | header (`header`: `prefix` + secret) | basic (`prefix` + secret is user:password)
+    | query (the secret as the parameter `param`) | form (the secret as the field `param` of a POST's form)
+    | oauth2_refresh | oauth2_client | service_account
     The last three ask `token_url` (an address, or a path of the source's own) for an access token that stands for
     `scopes`; the secret is then JSON: {client_id, client_secret, refresh_token}, {client_id, client_secret}, or
     Google's key file. `extra_headers` (header -> key) are further secrets in that JSON; beside a plain secret, which
@@ -348,7 +387,10 @@ class Stream:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One system. `base_url` can always be overridden in lakehouse.toml ([sources.NAME] base_url = ...)."""
+    """One system. `base_url` can always be overridden in lakehouse.toml ([sources.NAME] base_url = ...).
+
+    `files_from` are other hosts that hold files the system points to, fetched over https without the secret.
+    """
 
     name: str
     title: str
@@ -358,6 +400,7 @@ class Source:
     auth: Auth = Auth()
     limits: Limits = Limits()
     errors: str = "standard"
+    files_from: tuple[str, ...] = ()
     owner: str = "data-engineering"
 
     def __post_init__(self) -> None:

@@ -10,6 +10,7 @@ from etl.catalog import Catalog, load_catalog
 from etl.connect import Connection
 from etl.lake import Lake
 from etl.model import Source
+from etl.run.tokens import RefreshTokens
 from etl.settings import Settings, SourceSettings
 
 
@@ -30,6 +31,7 @@ class House:
             secret=here.secret,
             account=here.account or source.account,
             allow_private=here.allow_private,
+            tokens=RefreshTokens(self.settings.home / "keys" / "refresh_tokens" / f"{source.name}.json"),
         )
 
 

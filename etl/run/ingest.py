@@ -23,14 +23,14 @@ import polars as pl
 
 from etl.bronze.envelope import Batch, covers, enveloped, no_dead, no_rows, whole_days
 from etl.bronze.tables import DEAD_LETTERS, INGEST_LOG, VOLATILE, bronze_table
-from etl.connect import Connection, read_pages
+from etl.connect import Connection, Note, read_pages
 from etl.connect.reader import refuse_too_old
 from etl.errors import SourceError
 from etl.lake import Commit, Lake, Staged, StagedFile
 from etl.model import Kind, Source, Stream, Table, Window
 from etl.model.frames import schema_of
 from etl.run.contract import judged, keep, named
-from etl.run.report import Report
+from etl.run.report import Report, shortfalls
 
 Audit = Callable[[Table, pl.DataFrame], None]
 
@@ -42,12 +42,16 @@ _ENTITY_KEY = ["_id", "_hash", "_op"]
 
 @dataclass(frozen=True, slots=True)
 class Landing:
-    """All that one reading brought: `rows` in the envelope, `dead` letters, records set aside, pages."""
+    """All that one reading brought: `rows` in the envelope, `dead` letters, records set aside, pages; questions that
+    were skipped, and what else made the answer less than whole.
+    """
 
     rows: pl.DataFrame
     dead: pl.DataFrame
     aside: int
     pages: int
+    skipped: int = 0
+    notes: tuple[Note, ...] = ()
 
     @property
     def records(self) -> int:
@@ -87,7 +91,8 @@ def ingest(
     commit, known = _land(lake, table, stream, asked, landing.rows, load_id=load_id, audit=audit)
     _keep_dead(lake, source, stream, landing.dead, load_id=load_id)
     keep(lake, source, stream, window, told, load_id=load_id)
-    _log(lake, source, stream, window, landing, commit, run_id=run_id, now=now, load_id=load_id)
+    short = tuple(shortfalls(f"{source.name}.{stream.name} {named(window)}", landing.skipped, landing.notes))
+    _log(lake, source, stream, window, landing, commit, short, run_id=run_id, now=now, load_id=load_id)
     return Report(
         table=table.full_name,
         window=named(window),
@@ -99,7 +104,7 @@ def ingest(
         seconds=time.perf_counter() - began,
         version=commit.version,
         written=commit.written,
-        warnings=told.warnings,
+        warnings=(*told.warnings, *short),
     ).balanced()
 
 
@@ -126,7 +131,8 @@ def read_landing(
 ) -> Landing:
     """Every page of the window, wrapped. Raises as the readers do; a page that fails fails it all."""
     rows, dead = [no_rows()], [no_dead()]
-    aside = pages = read = 0
+    aside = pages = read = skipped = 0
+    notes: list[Note] = []
     with closing(read_pages(source, stream, connection, window)) as reading:
         for page in reading:
             wrapped = enveloped(
@@ -142,12 +148,14 @@ def read_landing(
             dead.append(wrapped.dead)
             aside += wrapped.aside
             pages += 1
+            skipped += page.skipped
+            notes += page.notes
             read += wrapped.rows.height + wrapped.dead.height + wrapped.aside
             if progress is not None:
                 progress(read)
             if wrapped.is_before and getattr(stream.request, "newest_first", False):
                 break
-    return Landing(pl.concat(rows), pl.concat(dead), aside, pages)
+    return Landing(pl.concat(rows), pl.concat(dead), aside, pages, skipped, tuple(notes))
 
 
 def _refuse_too_many_dead(source: Source, stream: Stream, window: Window, landing: Landing) -> None:
@@ -250,12 +258,13 @@ def _log(
     window: Window,
     landing: Landing,
     commit: Commit,
+    short: Sequence[str],
     *,
     run_id: str,
     now: datetime,
     load_id: str,
 ) -> None:
-    """One line in the ingest log, when something was written or this window has none yet."""
+    """One line in the ingest log, when something was written, another warning came, or this window has none yet."""
     lines = (
         lake.read(INGEST_LOG)
         .filter(
@@ -266,7 +275,10 @@ def _log(
         )
         .collect()
     )
-    if lines.height and (not commit.written or run_id in lines["run_id"]):
+    warning = "; ".join(short) or None
+    latest = lines.filter(pl.col("loaded_at") == pl.col("loaded_at").max())
+    is_news = commit.written or warning not in latest["warning"].to_list()
+    if lines.height and (not is_news or run_id in lines["run_id"]):
         return
     line = {
         "source": source.name,
@@ -277,6 +289,8 @@ def _log(
         "row_count": landing.rows.height,
         "dead_count": landing.dead.height,
         "page_count": landing.pages,
+        "skipped_count": landing.skipped,
+        "warning": warning,
         "run_id": run_id,
         "version": commit.version or 0,
         "loaded_at": now,

@@ -21,7 +21,7 @@ from etl.connect import read_pages
 from etl.connect.reader import refuse_too_old
 from etl.connect.verdicts import masked
 from etl.errors import C360Error, NameRefused, QuotaExhausted, SourceUnreachable, WindowRefused
-from etl.model import Http, Own, Source, Stream, Window
+from etl.model import Dlt, Http, Own, Source, Stream, Window
 from etl.run.contract import named
 from etl.run.demo import last_day
 from etl.run.house import House
@@ -47,7 +47,8 @@ class StreamStanding:
     """One stream of a declared source. Days are UTC; `gaps` are the days missing between the first and last landed.
 
     `lag_days` counts from the last landed day to the last expected one; None where nothing has landed.
-    `quota` is what the account allows in requests; empty for files and databases.
+    `quota` is what the account allows in requests; empty for files and databases. `warning` says what made the last
+    window's answer less than whole.
     """
 
     source: str
@@ -60,6 +61,7 @@ class StreamStanding:
     gaps: tuple[date, ...]
     lag_days: int | None
     quota: str
+    warning: str
 
     def told(self) -> dict[str, Any]:
         """As JSON has it."""
@@ -74,6 +76,7 @@ class StreamStanding:
             "gaps": [day.isoformat() for day in self.gaps],
             "lag_days": self.lag_days,
             "quota": self.quota,
+            "warning": self.warning or None,
         }
 
 
@@ -81,7 +84,7 @@ def standings(house: House, *, today: date) -> list[StreamStanding]:
     """Every stream of every declared source, the active sources first."""
     active = {source.name for source in house.catalog.sources}
     others = [s for s in declared_sources(house.settings.declarations) if s.name not in active]
-    log = house.lake.read(INGEST_LOG).select("source", "stream", "window_start", "window_end", "loaded_at").collect()
+    log = house.lake.read(INGEST_LOG).collect()
     expected = expected_day(house.settings, today=today)
     return [
         _standing(source, stream, source.name in active, log, expected)
@@ -95,7 +98,9 @@ def _standing(source: Source, stream: Stream, is_active: bool, log: pl.DataFrame
     days = landed_days(windows)
     missing = _days(days[0], days[-1]) - set(days) if days else set()
     latest = max(windows, key=lambda window: (window.end, window.start), default=None)
-    limits, is_asked = source.limits, isinstance(stream.request, Http | Own)
+    of_latest = _lines(log, source, stream).sort("window_end", "window_start", "loaded_at").tail(1)
+    # What dlt asks, it asks as often as it likes.
+    limits, is_asked = source.limits, isinstance(stream.request, Http | Own) and not _is_of_dlt(stream.request)
     return StreamStanding(
         source=source.name,
         is_active=is_active,
@@ -107,7 +112,12 @@ def _standing(source: Source, stream: Stream, is_active: bool, log: pl.DataFrame
         gaps=tuple(sorted(missing)),
         lag_days=max(0, (expected - days[-1]).days) if days else None,
         quota=f"{limits.requests} per {limits.seconds:g} s, {limits.concurrency} at once" if is_asked else "",
+        warning="".join(of_latest["warning"].drop_nulls()),
     )
+
+
+def _is_of_dlt(request: Http | Own) -> bool:
+    return isinstance(request, Own) and isinstance(request.read, Dlt)
 
 
 def landed_days(windows: Sequence[Window]) -> list[date]:
@@ -130,8 +140,12 @@ def shown_days(days: Sequence[date]) -> str:
 
 
 def _windows(log: pl.DataFrame, source: Source, stream: Stream) -> list[Window]:
-    mine = log.filter((pl.col("source") == source.name) & (pl.col("stream") == stream.name))
-    return [Window(start, end) for start, end in mine.select("window_start", "window_end").unique().iter_rows()]
+    mine = _lines(log, source, stream).select("window_start", "window_end").unique()
+    return [Window(start, end) for start, end in mine.iter_rows()]
+
+
+def _lines(log: pl.DataFrame, source: Source, stream: Stream) -> pl.DataFrame:
+    return log.filter((pl.col("source") == source.name) & (pl.col("stream") == stream.name))
 
 
 def _days(first: date, last: date) -> set[date]:

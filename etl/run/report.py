@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from etl.connect import Note
 from etl.errors import ConservationError
+from etl.model import Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,3 +48,26 @@ class Report:
                 "nothing was written, the old version stays visible"
             )
         return self
+
+
+#: So many windows are named in a warning; the others are counted.
+NAMED = 3
+
+
+def shortfalls(where: str, skipped: int, notes: Iterable[Note]) -> Iterator[str]:
+    """What made an answer less than whole, at most a line of each kind: what was skipped, and what was noted of which
+    windows.
+    """
+    if skipped:
+        yield f"{where}: {skipped} skipped: what was asked for is gone, or not ours to see"
+    of: dict[str, set[Window]] = {}
+    for note in notes:
+        of.setdefault(note.what, set()).add(note.of)
+    if of:
+        yield f"{where}: " + "; ".join(f"{what}: {_listed(windows)}" for what, windows in of.items())
+
+
+def _listed(windows: Iterable[Window]) -> str:
+    names = [window.key for window in sorted(windows)]
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more

@@ -12,7 +12,9 @@ from etl.privacy.pseudonyms import RECORD, pseudonyms
 from etl.silver.countries import normalised_country
 from etl.silver.identifiers import with_keys
 from etl.silver.standardise import (
+    Verdict,
     clean,
+    judged,
     language_code,
     latest,
     newest_version,
@@ -28,16 +30,59 @@ def standardise_person_records(records: pl.LazyFrame, *, key: bytes, country: st
     `node_id` is the record's own node: it stands for itself, and identity joins it by the keys beside it. A record the
     source deleted stays as a tombstone (`is_deleted`). What cannot be told of a value (a country nobody knows, a birth
     date before 1900 or after the record) is null; the person stands.
+
+    A record the source merged into another one is that other one's: it keeps its last state, as deleted, and has the
+    other's node, so that every identifier it had leads to the person. No evidence is surer. What tells of the merge
+    (`merged_into`) is no state of the record, and makes no row: of one never seen there is nothing to say.
     """
-    return (
-        records.pipe(newest_version)
+    told = records.collect()
+    is_merge = pl.col("merged_into").is_not_null()
+    merges = told.filter(is_merge)
+    states = (
+        told.filter(~is_merge)
+        .lazy()
+        .pipe(newest_version)
         .pipe(without_null_keys, "_id")
         .pipe(without_impossible_times, "created_at", "updated_at")
         .pipe(latest, ("_source", "_stream", "_id"))
         .pipe(with_tidy_attributes)
         .pipe(with_keys, key=key, country=country, hint="country")
-        .with_columns(_record_node(key), (pl.col("_op") == "delete").alias("is_deleted"))
+        .pipe(with_survivors, merges)
+        .with_columns(
+            _record_node(key), is_deleted=(pl.col("_op") == "delete") | (pl.col("_survivor") != pl.col("_id"))
+        )
         .pipe(rows_of, PERSON_RECORDS)
+    )
+    told_elsewhere = Verdict("filtered", "merged_away", is_merge, "the record it names keeps its last state")
+    return pl.concat([states, judged(merges.lazy(), told_elsewhere).pipe(rows_of, PERSON_RECORDS)])
+
+
+def with_survivors(records: pl.LazyFrame, merges: pl.DataFrame) -> pl.LazyFrame:
+    """Records with `_survivor`: the id of the record that stands for each now, its own where it was never merged.
+
+    Of two merges of one record the later counts; merges of merges are followed to their end.
+    """
+    record = ("_source", "_stream", "_id")
+    latest_first = merges.sort("_cursor", "_extracted_at", "_hash", descending=True, nulls_last=True)
+    into = {
+        (source, stream, loser): winner
+        for source, stream, loser, winner in latest_first.reverse().select(*record, "merged_into").iter_rows()
+    }
+
+    def survivor(source: str, stream: str, ident: str) -> str:
+        passed = {ident}
+        while (winner := into.get((source, stream, ident))) is not None and winner not in passed:
+            passed.add(winner)
+            ident = winner
+        return ident
+
+    survivors = pl.DataFrame(
+        [(*loser, survivor(*loser)) for loser in into],
+        schema=dict.fromkeys((*record, "_survivor"), pl.String()),
+        orient="row",
+    )
+    return records.join(survivors.lazy(), on=record, how="left", maintain_order="left").with_columns(
+        pl.coalesce("_survivor", "_id").alias("_survivor")
     )
 
 
@@ -84,7 +129,7 @@ def family_of(full_name: str) -> pl.Expr:
 
 
 def _record_node(key: bytes) -> pl.Expr:
-    told = pl.concat_str([pl.col("_source"), pl.col("_stream"), pl.col("_id")], separator=":")
+    told = pl.concat_str([pl.col("_source"), pl.col("_stream"), pl.col("_survivor")], separator=":")
     return told.map_batches(lambda texts: pseudonyms(texts, RECORD, key=key), return_dtype=pl.String).alias("node_id")
 
 
@@ -152,6 +197,7 @@ PERSON_RECORDS = Table(
         f.household_size,
         f.created_at,
         f.updated_at,
+        f.merged_into,
     ),
     build=standardise_person_records,
     partition=Partition.WHOLE,

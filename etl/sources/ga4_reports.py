@@ -19,7 +19,6 @@ Not verified against the live API.
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -33,8 +32,6 @@ TRAFFIC = (
 )
 PAGES = (("date", "hostName", "pagePath"), ("screenPageViews", "activeUsers", "userEngagementDuration"))
 EVENTS = (("date", "eventName"), ("eventCount", "totalUsers", "eventValue"))
-
-_log = logging.getLogger(__name__)
 
 
 def report(dimensions: Sequence[str], metrics: Sequence[str]) -> Callable[[Line, Window], Iterator[Sequence[bytes]]]:
@@ -63,7 +60,8 @@ def report(dimensions: Sequence[str], metrics: Sequence[str]) -> Callable[[Line,
                 )
                 answer = json.loads(told.body)
                 if offset == 0:
-                    _warn(answer)
+                    for what in lessened(answer):
+                        line.note(what, Window.of_day(day))
                 yield named_rows(answer)
                 rows, got = int(answer.get("rowCount", 0)), len(told.records)
                 if not got:
@@ -93,23 +91,23 @@ def named_rows(answer: dict[str, Any]) -> list[bytes]:
     return named
 
 
-def _warn(answer: dict[str, Any]) -> None:
-    """What makes a report less than whole, in the log."""
+def lessened(answer: dict[str, Any]) -> Iterator[str]:
+    """What makes a report less than whole, or will soon make it none."""
     metadata = answer.get("metadata", {})
     said = {
         "subjectToThresholding": "small groups of users are left out (thresholding)",
-        "samplingMetadatas": "it is counted from a sample of the events",
+        "samplingMetadatas": "counted from a sample of the events",
         "dataLossFromOtherRow": 'rare values are summed up as "(other)"',
-        "dataTruncationReasons": "it is cut off",
-        "emptyReason": "it is empty for a reason of the property's, not for want of visits",
+        "dataTruncationReasons": "cut off",
+        "emptyReason": "empty for a reason of the property's, not for want of visits",
     }
     for name, meaning in said.items():
         if metadata.get(name):
-            _log.warning("ga4_reports: a report is not whole: %s (%s)", meaning, name)
+            yield f"{meaning} ({name})"
     for name, quota in answer.get("propertyQuota", {}).items():
         # What is nothing (or zero) may be left out of an answer.
         if quota.get("consumed") and not quota.get("remaining"):
-            _log.warning("ga4_reports: the property's quota is spent (%s)", name)
+            yield f"the property's quota is spent ({name})"
 
 
 def _stream(name: str, shape: tuple[Sequence[str], Sequence[str]]) -> Stream:

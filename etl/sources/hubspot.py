@@ -4,10 +4,10 @@ API: CRM objects v3, https://developers.hubspot.com/docs/api/crm/contacts and ..
 dated paths is the source `hubspot_2026_09`: activate one of the two. Search answers at most 10,000 results, so it is
 walked by `hs_object_id`: sorting by the modified date can repeat pages for ever when many contacts share one. Archived
 records stay listed for 90 days. A merge takes its losers away without a trace of their own; the winner names them in
-`hs_merged_object_ids`, and each becomes a tombstone here. Search tells nothing of associations: they are a second
-question about the records that changed (batch/read, version 4), and a record of them is made here: `id`, `updatedAt`
-and all of `to`, so that the next one takes back what is no more. That an association moves the modified date of its
-first record is not verified against the live API.
+`hs_merged_object_ids`, and each becomes a tombstone here that says whose it is now. Search tells nothing of
+associations: they are a second question about the records that changed (batch/read, version 4), and a record of them is
+made here: `id`, `updatedAt` and all of `to`, so that the next one takes back what is no more. That an association moves
+the modified date of its first record is not verified against the live API.
 """
 
 from __future__ import annotations
@@ -66,6 +66,9 @@ _PERSON = Feed(
         "updated_at": Pick("updatedAt", "timestamp"),
     },
 )
+
+#: Who was merged away is the winner, with every identifier it had; of one never seen there is nothing to say.
+_MERGED = Feed(subject="person_records", fields={"merged_into": Pick("mergedInto")})
 
 # --- what changed, and what was archived ------------------------------------------------------------------------------
 
@@ -263,8 +266,7 @@ def hubspot(name: str, title: str, objects: str, associations: str) -> Source:
         streams=(
             changed("contacts", contacts, PROPERTIES, contact_by, _PERSON),
             archived("contacts", contacts, PROPERTIES, _PERSON),
-            # Fed to nothing yet: the tombstone of a contact never seen would be a person without a single identifier.
-            merged("contacts", contacts, contact_by),
+            merged("contacts", contacts, contact_by, _MERGED),
             changed("companies", companies, COMPANY_PROPERTIES, other_by),
             archived("companies", companies, COMPANY_PROPERTIES),
             merged("companies", companies, other_by),

@@ -16,7 +16,7 @@ import pytest
 from etl.bronze.envelope import Batch, enveloped
 from etl.connect import Connection, read_pages
 from etl.connect.sql import encoded_row
-from etl.errors import SourceError, SourceRefused, SourceUnreachable
+from etl.errors import DeclarationError, SourceError, SourceRefused, SourceUnreachable
 from etl.model import Kind, Pick, Source, Sql, Stream, Window
 
 
@@ -104,6 +104,47 @@ def test_a_table_without_a_cursor_is_read_whole(database: Path) -> None:
     source = Source(name="crm", title="CRM", streams=(stream,))
 
     assert len(TEXTS) == len(landed(source, address, "2026-05-05"))
+
+
+def test_a_query_is_read_like_a_table(database: Path) -> None:
+    address = filled(database, "TEXT", *TEXTS)
+    query = """
+        SELECT id, name AS "Name: it's 100%", coalesce(NULL, changed) AS changed FROM people  -- :not_ours, 12:30
+        ;"""
+    source = source_of(Sql(query=query, cursor="changed", written="text"))
+    table = source_of(Sql("people", "changed", "text"))
+    days = [f"2026-01-0{day}" for day in (1, 2, 3, 4)]
+    window = Window.parse("2026-01-02")
+    (page,) = read_pages(source, source.streams[0], Connection(address), window)
+
+    assert [landed(table, address, day) for day in days] == [landed(source, address, day) for day in days]
+    assert b'{"id":0,"Name: it\'s 100%":"x","changed":"2026-01-01T23:59:59.999999Z"}' == page.records[0]
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        (
+            "SELECT nam FROM people",
+            r"crm\.people: the database cannot answer the query: no such column: nam; check req",
+        ),
+        ("SELECT id FROM people", "the query's answer has no column 'changed', which its window needs"),
+        ("DELETE FROM people", "cannot answer the query: near .*; check request.query"),
+        ("SELECT id, 'ann@example.org' + FROM people", "cannot answer the query: near"),
+    ],
+)
+def test_what_is_wrong_with_a_query_is_said_in_one_line(query: str, message: str, database: Path) -> None:
+    address = filled(database, "TEXT", *TEXTS)
+
+    with pytest.raises(SourceError, match=message) as error:
+        landed(source_of(Sql(query=query, cursor="changed")), address, "2026-01-02")
+    assert "ann@" not in str(error.value)
+
+
+@pytest.mark.parametrize("what", [{}, {"table": "people", "query": "SELECT 1"}, {"query": " "}])
+def test_a_request_is_a_table_or_a_query(what: dict[str, str]) -> None:
+    with pytest.raises(DeclarationError, match="give a table or a query, one of the two"):
+        Sql(**what)
 
 
 def test_rows_are_the_same_json_each_time_and_decimals_are_no_floats() -> None:

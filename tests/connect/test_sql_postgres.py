@@ -58,8 +58,8 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def landed(address: str, table: str, cursor: str, day: str, secret: str = "open-sesame") -> Enveloped:
-    """The rows of one day, as bronze judges them."""
-    request = Sql(table, cursor)
+    """The rows of one day, as bronze judges them; of a query, where `table` has more than one word."""
+    request = Sql(query=table, cursor=cursor) if " " in table else Sql(table, cursor)
     at, window = Pick(cursor, "timestamp"), Window.parse(day)
     stream = Stream("orders", Kind.ENTITY, request, ("shop", "no"), at, deleted=Pick("is_gone", "bool"))
     source = Source("erp", "ERP", (stream,))
@@ -101,6 +101,30 @@ def test_every_type_is_json_whatever_zone_the_session_has(address: str) -> None:
 
 def test_a_view_is_read_as_a_table(address: str) -> None:
     assert ["1:a"] == landed(address, "sales.paid", "changed", "2026-01-02").rows["_id"].to_list()
+
+
+@pytest.mark.parametrize("cursor", ["changed", "local"])
+def test_a_query_answers_what_its_table_does(address: str, cursor: str) -> None:
+    query = "SELECT o.*, 'a:b %' AS more FROM sales.orders o WHERE how::text <> 'x' OR how IS NULL"
+    for day in ("2026-01-02", "2026-01-03"):
+        table, asked = (landed(address, what, cursor, day) for what in ("sales.orders", query))
+
+        assert table.rows["_payload"].to_list() == [
+            payload.replace(',"more":"a:b %"}', "}") for payload in asked.rows["_payload"]
+        ]
+        assert table.dead["reason"].to_list() == asked.dead["reason"].to_list() == ["no_time"]
+
+
+def test_a_query_cannot_change_data(address: str) -> None:
+    changing = "WITH gone AS (DELETE FROM sales.orders RETURNING *) SELECT * FROM gone"
+
+    with pytest.raises(SourceError, match=r"cannot answer the query: WITH clause .* must be at the top level"):
+        landed(address, changing, "changed", "2026-01-02")
+
+
+def test_two_columns_of_one_name_are_one_too_many(address: str) -> None:
+    with pytest.raises(SourceError, match="the query answers 'no' twice; name the columns apart with AS"):
+        landed(address, "SELECT no, shop, no, changed FROM sales.orders", "changed", "2026-01-02")
 
 
 def test_what_the_server_refuses_is_one_line_without_the_secret(address: str) -> None:

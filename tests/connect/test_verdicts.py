@@ -84,6 +84,11 @@ TABLE: list[tuple[str, int, object, dict[str, str], Means, float | None]] = [
     ("klaviyo", 403, {"errors": [{"code": "permission_denied"}]}, {}, FATAL, None),
     ("mastodon", 429, {"error": "no"}, {"x-ratelimit-reset": "2026-01-03T12:05:00.000Z"}, QUOTA, 300.0),
     ("mastodon", 401, {"error": "no"}, {}, REAUTH, None),
+    ("mailchimp", 401, {"title": "API Key Invalid", "detail": "no"}, {}, REAUTH, None),
+    ("mailchimp", 403, {"title": "Forbidden", "detail": "no"}, {}, FATAL, None),
+    ("mailchimp", 404, {"title": "Resource Not Found", "detail": "no"}, {}, SKIP, None),
+    ("mailchimp", 404, None, {}, FATAL, None),
+    ("mailchimp", 429, {"title": "Too Many Requests", "detail": "no"}, {}, QUOTA, None),
 ]
 
 
@@ -326,7 +331,7 @@ def test_what_is_gone_is_skipped_and_counted_and_the_walk_goes_on() -> None:
     pages = own(Own(insights))
 
     assert [b'{"post":"/posts/1/insights"}', b'{"post":"/posts/4/insights"}'] == [r for p in pages for r in p.records]
-    assert [{}, {"skipped": "2"}, {"skipped": "1"}] == [page.meta for page in pages]
+    assert [0, 2, 1] == [page.skipped for page in pages]
 
 
 def test_when_all_there_was_to_ask_for_is_gone_it_is_no_empty_answer() -> None:

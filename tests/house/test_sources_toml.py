@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from etl.catalog import load_catalog
 from etl.errors import SettingsError
-from etl.model import Auth, Feed, Files, Http, Kind, Limits, Paging, Pick, Source, Sql, Stream
+from etl.model import Auth, Dlt, Feed, Files, Http, Kind, Limits, Own, Paging, Pick, Source, Sql, Stream
 from etl.run.house import open_house
 from etl.settings import load_settings
 from tests.conftest import ROOT
@@ -118,6 +119,23 @@ request = { pattern = "*.csv", format = "csv", columns = ["no", "mail"] }
 """
 
 
+DLT = """
+[sources.desk]
+kind = "dlt"
+base_url = "https://desk.example.com"
+[[sources.desk.streams]]
+name = "tickets"
+kind = "entity"
+id = "no"
+at = "changed"
+[sources.desk.streams.request]
+resource = "desk.py:tickets"
+cursor = "changed"
+written = "epoch_ms"
+arguments = { api_key = "{secret}", since = "{start_iso}", pages = [1, { deep = true }] }
+"""
+
+
 def declared(folder: Path, text: str) -> tuple[Source, ...]:
     (folder / "lakehouse.toml").write_text(COMPANY + text, encoding="utf-8")
     settings = load_settings({}, cwd=folder)
@@ -137,6 +155,26 @@ def test_tables_and_files_in_toml_are_the_same_values_as_in_python(tmp_path: Pat
         Source("crm", "crm", (customers,), f"sqlite:///{tmp_path}/crm.sqlite"),
         Source("exports", "exports", (callers,), str(tmp_path / "exports")),
     ) == declared(tmp_path, SQL + FILES)
+
+
+def test_a_query_in_toml_is_the_same_value_as_in_python(tmp_path: Path) -> None:
+    query = "SELECT no, coalesce(written, made) AS changed FROM customers"
+    text = changed(SQL, 'table = "sales.customers"', f'query = "{query}"')
+    (source,) = declared(tmp_path, text)
+
+    assert Sql(query=query, cursor="changed", written="text") == source.streams[0].request
+
+
+def test_a_resource_of_dlt_in_toml_is_the_same_value_as_in_python(tmp_path: Path) -> None:
+    arguments = {"api_key": "{secret}", "since": "{start_iso}", "pages": [1, {"deep": True}]}
+    resource = Dlt(f"{tmp_path}/desk.py:tickets", arguments, "changed", "epoch_ms")
+    tickets = Stream("tickets", Kind.ENTITY, Own(resource, trims=True), ("no",), Pick("changed", "timestamp"))
+    packaged = changed(DLT, "desk.py:tickets", "my_package.desk:all.tickets")
+
+    assert (Source("desk", "desk", (tickets,), "https://desk.example.com"),) == declared(tmp_path, DLT)
+    (source,) = declared(tmp_path, packaged)
+    assert isinstance(source.streams[0].request, Own)
+    assert replace(resource, resource="my_package.desk:all.tickets") == source.streams[0].request.read
 
 
 def test_the_same_company_may_have_sources_of_both_kinds(tmp_path: Path) -> None:
@@ -166,6 +204,12 @@ def changed(text: str, old: str, new: str) -> str:
 
 
 MISTAKES = [
+    (DLT, "desk.py:tickets", "desk", "streams.tickets.request: dlt resource 'desk': expected module:function"),
+    (DLT, '"epoch_ms"', '"epoch_us"', "request.written: unknown written 'epoch_us'; did you mean epoch_s?"),
+    (DLT, "{start_iso}", "{secre}", "request: unknown placeholder {secre}; did you mean {secret}?"),
+    (DLT, '"{secret}"', '"x123"', "arguments.api_key: secrets do not belong in files, and api_key is one"),
+    (changed(DLT, 'cursor = "changed"', ""), "{start_iso}", "2026", "in arguments, or cursor, the field that has the"),
+    (SQL, 'table = "sales.customers", ', "", "streams.customers.request: sql request: give a table or a query"),
     (REST, 'kind = "rest"', 'kind = "rset"', "sources.shop.kind: unknown kind 'rset'; did you mean rest?"),
     (REST, 'kind = "rest"\n', "", "sources.shop: kind is missing; expected one of: rest, sql, files"),
     (REST, "limits = {", "limts = {", "sources.shop: unknown key 'limts'; did you mean limits?"),

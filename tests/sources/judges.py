@@ -13,7 +13,7 @@ import httpx
 from openapi_core import OpenAPI
 from openapi_core.testing import MockRequest, MockResponse
 
-from etl.connect import Connection
+from etl.connect import Connection, Note
 from etl.connect.http import Rhythm
 from etl.connect.rest import read_http, read_own
 from etl.model import Http, Own, Source, Stream, Window
@@ -25,12 +25,13 @@ Answer = Callable[[httpx.Request], httpx.Response]
 
 @dataclass
 class Talk:
-    """What was asked, what was answered, the records that came (pages in order), and the seconds waited."""
+    """What was asked, what was answered, the records that came (pages in order), the seconds waited, what was noted."""
 
     requests: list[httpx.Request] = field(default_factory=list)
     responses: list[httpx.Response] = field(default_factory=list)
     pages: list[list[bytes]] = field(default_factory=list)
     waited: list[float] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
 
     @property
     def records(self) -> list[Any]:
@@ -67,7 +68,9 @@ def talk(
         case other:
             raise AssertionError(f"not asked over HTTP: {other}")
     for page in pages:
-        kept.pages.append(list(page.records))
+        kept.notes += page.notes
+        if page.records or not page.notes:
+            kept.pages.append(list(page.records))
     return kept
 
 

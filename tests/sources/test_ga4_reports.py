@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -112,32 +111,30 @@ SAID = {
 
 
 @pytest.mark.parametrize("name", SAID)
-def test_what_makes_a_report_less_than_whole_is_warned_of_without_a_value(
-    name: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    with caplog.at_level(logging.WARNING):
-        asked(**{name: SAID[name]})
+def test_what_makes_a_report_less_than_whole_is_noted_of_its_day_without_a_value(name: str) -> None:
+    (note,) = asked(**{name: SAID[name]}).notes
 
-    assert [True] == [name in record.getMessage() for record in caplog.records]
-    assert "SECRET" not in caplog.text
-    assert "sessionSource0" not in caplog.text
+    assert (True, DAY) == (f"({name})" in note.what, note.of)
+    assert "SECRET" not in note.what
+    assert "sessionSource0" not in note.what
 
 
-def test_a_whole_report_warns_of_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING):
-        asked()
+def test_a_day_without_rows_says_why_though_no_row_carries_it() -> None:
+    kept = asked(held=0, emptyReason="SECRET WORDS")
 
-    assert not caplog.records
+    assert [] == kept.records
+    assert [DAY] == [note.of for note in kept.notes]
 
 
-def test_a_spent_quota_is_warned_of_before_it_refuses(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_whole_report_has_no_note() -> None:
+    assert [] == asked().notes
+
+
+def test_a_spent_quota_is_noted_before_it_refuses() -> None:
     quota = {"tokensPerHour": {"consumed": 12}, "tokensPerDay": {"consumed": 12, "remaining": 9}}
-    with caplog.at_level(logging.WARNING):
-        talk(SOURCE, TRAFFIC, lambda request: httpx.Response(200, json=report(request) | {"propertyQuota": quota}))
+    kept = talk(SOURCE, TRAFFIC, lambda asked: httpx.Response(200, json=report(asked) | {"propertyQuota": quota}))
 
-    assert {"ga4_reports: the property's quota is spent (tokensPerHour)"} == {
-        record.getMessage() for record in caplog.records
-    }
+    assert {"the property's quota is spent (tokensPerHour)"} == {note.what for note in kept.notes}
 
 
 def test_a_day_without_rows_is_empty_and_no_error() -> None:

@@ -13,11 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import polars as pl
 import pytest
 
 from etl.errors import QuotaExhausted, SourceError, SourceRefused
 from etl.model import Source, Stream
+from etl.silver.person_records import PERSON_RECORDS, standardise_person_records
+from etl.silver.standardise import picked
 from etl.sources import hubspot, hubspot_2026_09
+from tests.identity.evidence import KEY, Evidence, customer_of, ledger, node, resolved
 from tests.sources.fed import fed, in_turn, landed
 from tests.sources.judges import NOW, WINDOW, Answer, Talk, judge, judge_of_answers, talk
 
@@ -359,5 +363,65 @@ def test_a_contact_is_a_person_archived_too() -> None:
     assert [PERSON] == fed(hubspot.SOURCE, hubspot.CONTACTS_ARCHIVED, "person_records", [gone])
 
 
-def test_one_merged_away_makes_no_person_of_whom_only_the_end_is_known() -> None:
-    assert hubspot.CONTACTS_MERGED.feeds == ()
+def people(contacts: list[dict[str, Any]], merged: list[dict[str, Any]]) -> pl.DataFrame:
+    """The records of persons that contacts and merges make."""
+    told = ((hubspot.CONTACTS, contacts), (hubspot.CONTACTS_MERGED, merged))
+    rows = [
+        picked(landed(hubspot.SOURCE, stream, records).lazy(), source=hubspot.SOURCE, stream=stream,
+               feed=stream.feeds[0], table=PERSON_RECORDS)
+        for stream, records in told
+    ]  # fmt: skip
+    return standardise_person_records(pl.concat(rows), key=KEY, country="DE").collect()
+
+
+def evidence_of(records: pl.DataFrame) -> Evidence:
+    """These records, as identity is handed them."""
+    evidence = Evidence()
+    evidence.rows["person_records"] = records.filter(_fate="out").select(PERSON_RECORDS.column_names).to_dicts()
+    return evidence
+
+
+def customers(records: pl.DataFrame) -> dict[str, str]:
+    """node -> customer, as identity settles these records alone."""
+    return customer_of(resolved(evidence_of(records)))
+
+
+def merges(winner: int, losers: range) -> list[dict[str, Any]]:
+    told = record(winner, hs_merged_object_ids=";".join(map(str, losers)))
+    return asked(Portal([told]), "contacts_merged").records
+
+
+def test_76_merged_away_contacts_nobody_ever_saw_are_76_tombstones_and_no_customer() -> None:
+    records = people([record(1, email="ann@example.org")], merges(1, range(100, 176)))
+
+    assert {"out": 1, "filtered": 76} == dict(records.group_by("_fate").len().iter_rows())
+    assert 1 == len(set(customers(records).values()))
+
+
+def test_a_contact_merged_away_leads_to_the_one_it_was_merged_into_by_all_it_was_known_by() -> None:
+    """Nothing but the merge joins the two: no name, no address, no card of theirs is alike."""
+    seen = [record(1, email="ann@example.org"), record(2, email="annie@example.org", loyalty_card="K-7")]
+    apart = customers(people(seen, []))
+    joined = customers(people(seen, merges(1, range(2, 3))))
+    names = [node("email", "ann@example.org"), node("email", "annie@example.org"), node("card", "K7")]
+
+    assert 2 == len({apart[name] for name in names})
+    assert 1 == len({joined[name] for name in names})
+
+
+def test_a_merge_in_the_crm_is_a_merge_of_customers_and_the_older_one_stays() -> None:
+    seen = [record(1, email="ann@example.org"), record(2, email="annie@example.org", loyalty_card="K-7")]
+    before = resolved(evidence_of(people(seen, [])))
+    after = resolved(evidence_of(people(seen, merges(1, range(2, 3)))), before, on=3)
+    changes = ledger(after, ledger(before))
+
+    assert set(customer_of(after).values()) < set(customer_of(before).values())
+    assert ["merge"] == changes.filter(pl.col("identity_event") == "merge")["identity_event"].to_list()
+
+
+def test_a_merge_told_after_the_contact_changed_once_more_holds() -> None:
+    """The merge is dated by its winner, whose last change may be long before the loser's."""
+    late = record(2, at="2026-01-02T11:00:00.000Z", email="annie@example.org")
+    records = people([record(1, email="ann@example.org"), late], merges(1, range(2, 3)))
+
+    assert 1 == records.filter(_fate="out")["node_id"].n_unique()

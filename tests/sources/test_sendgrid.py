@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
+import polars as pl
 import pytest
 
 from etl.errors import QuotaExhausted, SourceRefused
 from etl.model import Stream, Window
-from etl.sources.sendgrid import BOUNCES, SOURCE
+from etl.silver.consents import CONSENTS, standardise_consents
+from etl.silver.standardise import picked
+from etl.sources.sendgrid import BLOCKS, BOUNCES, GROUP_UNSUBSCRIBES, SOURCE, SPAM_REPORTS, UNSUBSCRIBES
 from tests.sources.fed import in_turn, landed
 from tests.sources.judges import NOW, Answer, Talk, talk
 from tests.sources.vendors import landed as wrapped
@@ -50,7 +54,10 @@ def test_offsets_are_walked_to_the_end(count: int) -> None:
     assert count == len({one["email"] for one in kept.records}) == len(kept.records)
 
 
-@pytest.mark.parametrize("stream", SOURCE.streams, ids=lambda stream: stream.name)
+LISTS = [stream for stream in SOURCE.streams if stream is not GROUP_UNSUBSCRIBES]
+
+
+@pytest.mark.parametrize("stream", LISTS, ids=lambda stream: stream.name)
 def test_the_window_is_asked_for_in_seconds(stream: Stream) -> None:
     request = talk(SOURCE, stream, lists([]), window=DAY).requests[0]
 
@@ -115,3 +122,60 @@ def test_a_refusal_is_one_line_in_the_vendors_words_without_the_key(status: int,
 
     assert "SG.hidden" not in str(refusal.value)
     assert 1 == len(str(refusal.value).splitlines())
+
+
+# --- consent ----------------------------------------------------------------------------------------------------------
+
+
+def consents(*told: tuple[Stream, list[dict[str, Any]]]) -> pl.DataFrame:
+    """What the streams' records withdraw, as the table of consents has it."""
+    rows = [
+        picked(landed(SOURCE, stream, records, DAY).lazy(), source=SOURCE, stream=stream, feed=feed, table=CONSENTS)
+        for stream, records in told
+        for feed in stream.feeds
+    ]
+    return standardise_consents(pl.concat(rows), key=b"golden", country="DE").collect()
+
+
+def test_who_left_complained_or_bounced_withdrew_consent_to_mail_at_that_moment() -> None:
+    told = [
+        (BOUNCES, [bounce(1, START + 60)]),
+        (SPAM_REPORTS, [{"created": START + 120, "email": "a2@example.com", "ip": "192.0.2.1"}]),
+        (UNSUBSCRIBES, [{"created": START + 180, "email": "a3@example.com"}]),
+        (
+            GROUP_UNSUBSCRIBES,
+            [{"created_at": START + 240, "email": "a4@example.com", "group_id": 7, "group_name": "News"}],
+        ),
+    ]
+    rows = consents(*told).select("source", "purpose", "consent_status", "event_at", "_fate").rows()
+
+    assert [
+        ("sendgrid", "email_marketing", "withdrawn", datetime(2026, 1, 2, 0, minute, tzinfo=UTC), "out")
+        for minute in (1, 2, 3, 4)
+    ] == rows
+
+
+def test_a_suppression_finds_its_person_and_its_id_does_not_tell_the_address() -> None:
+    rows = consents((UNSUBSCRIBES, [{"created": START, "email": "A1@Example.com"}]), (BOUNCES, [bounce(1)]))
+
+    assert 1 == rows["email_key"].drop_nulls().n_unique()
+    assert not [one for one in rows["consent_id"] if "@" in one]
+
+
+def test_a_suppression_read_again_is_one_decision() -> None:
+    rows = consents((UNSUBSCRIBES, [{"created": START, "email": "a1@example.com"}] * 2))
+
+    assert ["deduplicated", "out"] == rows["_fate"].sort().to_list()
+
+
+def test_a_block_passes_and_withdraws_nothing() -> None:
+    assert () == BLOCKS.feeds
+
+
+def test_the_list_of_those_who_left_a_group_is_cut_to_the_window() -> None:
+    edges = [START - 1, START, END - 1, END]
+    told = [{"created_at": at, "email": f"a{at}@example.com", "group_id": 7, "group_name": "News"} for at in edges]
+    kept = talk(SOURCE, GROUP_UNSUBSCRIBES, lambda _: httpx.Response(200, json=told), window=DAY)
+    page = wrapped(SOURCE, GROUP_UNSUBSCRIBES, kept.pages, window=DAY)
+
+    assert ({}, 2, 2, 0) == (dict(kept.requests[0].url.params), page.rows.height, page.aside, page.dead.height)
