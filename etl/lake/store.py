@@ -16,6 +16,7 @@ from etl.lake import files, fsck, ledger, log
 from etl.lake.commit import Commit
 from etl.lake.files import DAY, Staged, StagedFile
 from etl.lake.fsck import Finding
+from etl.lake.gathered import Gathered
 from etl.lake.layout import Place, open_root, place_of, places, reason_of
 from etl.lake.log import FileEntry
 from etl.model import Partition, Table
@@ -114,6 +115,10 @@ class Lake:
         return files.write(
             place_of(self.root, table), table, frame, day, volatile=_known(table, volatile), fsync=self._fsync
         )
+
+    def gather(self, table: Table, *, by: str, weight: str) -> Gathered:
+        """A place for rows of `table` on their way into it, of any number; see `Gathered`."""
+        return Gathered(schema_of(table.columns), by=by, weight=weight, folder=self.root)
 
     def stage(
         self, table: Table, rows: pl.DataFrame, *, days: Iterable[date] | None = None, volatile: Sequence[str] = ()
@@ -236,6 +241,12 @@ class Lake:
     def discard(self, table: Table, staged: Staged | Iterable[StagedFile]) -> None:
         """Remove staged files that were not committed."""
         commits.remove(place_of(self.root, table), staged.files if isinstance(staged, Staged) else tuple(staged))
+
+    def read_staged(self, table: Table, staged: Staged) -> pl.LazyFrame:
+        """The rows of staged files, as readers would see them."""
+        place = place_of(self.root, table)
+        scans = [_scan(table, [place.folder / file.path], file.day) for file in staged.files]
+        return pl.concat([pl.LazyFrame(schema=schema_of(table.columns)), *scans])
 
     # --- check --------------------------------------------------------------------------------------------------------
 
