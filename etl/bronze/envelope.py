@@ -132,9 +132,9 @@ def _judged(batch: Batch, stream: Stream, window: Window) -> pl.DataFrame:
         pl.int_range(pl.len()).is_in(undecoded).alias("is_undecoded"),
         pl.Series("page", batch.pages, dtype=pl.Int64) if batch.pages else pl.lit(batch.number, pl.Int64).alias("page"),
         _typed(stream.at, "at", Type.TIMESTAMP),
-        _typed(stream.cursor or stream.at, "cursor" if stream.cursor else "at", Type.TIMESTAMP).alias("cursor"),
+        *([_typed(stream.cursor, "cursor", Type.TIMESTAMP)] if stream.cursor else []),
         _typed(stream.deleted, "deleted", Type.BOOL).fill_null(False),
-    ).with_columns(_id(stream, batch.ordinals).alias("id"))
+    ).with_columns(_id(stream, batch.ordinals).alias("id"), pl.col("cursor" if stream.cursor else "at").alias("cursor"))
     return known.with_columns(reason=_reason(stream, batch), aside=pl.lit(False)).pipe(_windowed, batch, stream, window)
 
 

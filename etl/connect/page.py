@@ -29,6 +29,7 @@ class Page:
     `records` are the payloads as they came: bytes, or (where the format is made into JSON here) a Series of text.
     `rejected` are (bytes, reason) of what could not be read as a record at all. `ordinals` are the records' positions
     in their file; empty where they have none. `day` is the day a file is of, where its name says so.
+    `anew`: the reader has begun again, and what it gave before does not count.
     """
 
     number: int
@@ -37,3 +38,4 @@ class Page:
     ordinals: Sequence[int] = ()
     day: date | None = None
     meta: Mapping[str, str] = field(default_factory=dict)
+    anew: bool = False

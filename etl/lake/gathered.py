@@ -58,13 +58,16 @@ class Gathered:
     """
 
     def __init__(self, schema: Mapping[str, pl.DataType], *, by: str, weight: str, folder: Path | None = None) -> None:
-        self.height = 0
         self._empty = pl.DataFrame(schema=dict(schema))
         self._by, self._weight, self._folder = by, weight, folder
+        self._file: IO[bytes] | None = None
+        self._begin()
+
+    def _begin(self) -> None:
+        self.height = 0
         self._sizes: dict[date, int] = {}
         self._held: list[pl.DataFrame] = []
         self._held_size = 0
-        self._file: IO[bytes] | None = None
         self._writer: Any = None
         self._days: list[Mapping[date, tuple[int, _Ranges]]] = []
         self._mapped: mmap.mmap | None = None
@@ -74,14 +77,21 @@ class Gathered:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._held, self._batches, self._mapped, self._writer = [], [], None, None
-        if self._file is not None:
-            self._file.close()
+        height = self.height
+        self.clear()
+        self.height = height  # how many there were is still told
 
     @property
     def days(self) -> tuple[date, ...]:
         """The days that have rows, ascending."""
         return tuple(sorted(self._sizes))
+
+    def clear(self) -> None:
+        """Forget all rows."""
+        self._begin()
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
     def add(self, rows: pl.DataFrame) -> None:
         """More rows; none once they were asked for. Raises: LakeFull, LakeError when they cannot be put down."""

@@ -155,6 +155,10 @@ def read_landing(
 
     with closing(read_pages(source, stream, connection, window)) as reading:
         for batch in batches(heard(), one_by_one=ends_early):
+            if batch is None:  # the reader has begun again
+                gathered.clear()
+                dead, aside, pages, read = [no_dead()], 0, 0, 0
+                continue
             wrapped = enveloped(
                 batch,
                 source,
@@ -172,14 +176,17 @@ def read_landing(
     return Landing(gathered, pl.concat(dead), aside, pages)
 
 
-def batches(pages: Iterable[Page], *, one_by_one: bool = False) -> Iterator[Batch]:
-    """The pages' records in the same order, those of small pages together.
+def batches(pages: Iterable[Page], *, one_by_one: bool = False) -> Iterator[Batch | None]:
+    """The pages' records in the same order, those of small pages together; None where the reader begins anew.
 
     A page that is more than a list of records (of a file, or with rejected ones) stays by itself.
     """
     waiting: list[Page] = []
     count = size = 0
     for page in pages:
+        if page.anew:
+            waiting, count, size = [], 0, 0
+            yield None
         is_plain = isinstance(page.records, list) and not (page.rejected or page.ordinals or page.day or one_by_one)
         if waiting and not is_plain:
             yield _together(waiting)
