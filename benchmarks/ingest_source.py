@@ -22,6 +22,7 @@ from urllib.parse import parse_qs, urlsplit
 #: The day all records are of.
 DAY = date(2026, 1, 2)
 _START = datetime(2026, 1, 2, tzinfo=UTC)
+PAGE = 100
 PATH = "/crm/v3/objects/contacts"
 
 _FIRST = ("Ada", "Émile", "Grace", "Jörg", "Katherine", "Linus", "Noor", "Søren", "Zoë", "李")

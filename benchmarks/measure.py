@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import psutil  # type: ignore[import-untyped]
 
@@ -70,20 +70,19 @@ def measured(
     watch = _Watch(process.pid)
     watch.start()
     texts: dict[str, str] = {}
-    readers = [
-        threading.Thread(target=lambda name=name, pipe=pipe: texts.__setitem__(name, pipe.read()), daemon=True)
-        for name, pipe in (("output", process.stdout), ("errors", process.stderr))
-    ]
+    pipes = {"output": process.stdout, "errors": process.stderr}
+    readers = [threading.Thread(target=_read, args=(pipe, name, texts), daemon=True) for name, pipe in pipes.items()]
     for reader in readers:
         reader.start()
+    exit_code = -9
     try:
         exit_code, usage = _waited(process.pid, began + timeout, command)
     finally:
         wall = time.perf_counter() - began
         watch.stop()
-    process.returncode = exit_code
-    for reader in readers:
-        reader.join(timeout=10)
+        for reader in readers:
+            reader.join(timeout=10)
+        process.returncode = exit_code  # it was waited for here, not by Popen
     return Measured(
         cpu=usage.ru_utime + usage.ru_stime + watch.cpu_left_behind(),
         wall=wall,
@@ -95,6 +94,11 @@ def measured(
         output=texts.get("output", ""),
         errors=texts.get("errors", ""),
     )
+
+
+def _read(pipe: IO[str], name: str, texts: dict[str, str]) -> None:
+    with pipe:
+        texts[name] = pipe.read()
 
 
 def _waited(pid: int, deadline: float, command: Sequence[str]) -> tuple[int, Any]:
@@ -109,7 +113,7 @@ def _waited(pid: int, deadline: float, command: Sequence[str]) -> tuple[int, Any
                 for each in [*root.children(recursive=True), root]:
                     with suppress(psutil.NoSuchProcess):
                         each.kill()
-            os.wait4(pid, 0)
+            os.waitpid(pid, 0)
             raise subprocess.TimeoutExpired(list(command), deadline)
         time.sleep(0.01)
 
