@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import date
 from hashlib import sha256
@@ -102,3 +104,22 @@ def test_a_disk_that_is_full_is_said_in_one_line(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(gathered.tempfile, "TemporaryFile", full)
     with Gathered(SCHEMA, by="hash", weight="text", folder=tmp_path) as place, pytest.raises(LakeFull):
         place.add(rows_of(list(range(100))))
+
+
+def test_a_process_killed_while_it_gathers_leaves_nothing(tmp_path: Path) -> None:
+    program = (
+        "import os, signal, sys\n"
+        "from pathlib import Path\n"
+        "from etl.lake import gathered\n"
+        "from tests.lake.test_gathered import SCHEMA, rows_of\n"
+        "gathered.FULL = 2_000\n"
+        "place = gathered.Gathered(SCHEMA, by='hash', weight='text', folder=Path(sys.argv[1]))\n"
+        "for start in range(0, 300, 30):\n"
+        "    place.add(rows_of(list(range(start, start + 30))))\n"
+        "assert os.fstat(place._file.fileno()).st_size > 10_000\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=False, capture_output=True)
+
+    assert (-9, b"") == (ended.returncode, ended.stderr)
+    assert [] == list(tmp_path.iterdir())
