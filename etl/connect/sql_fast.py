@@ -89,7 +89,8 @@ def fast_payloads(plan: Plan, address: sa.URL) -> Iterator[pl.Series]:
             frame = pl.DataFrame(pl.from_arrow(batch))
             if frame.dtypes != [member.kind for member in plan.members]:
                 raise FastPathError("a column came as another type")
-            yield payloads_of(frame, plan.members)
+            if frame.height:
+                yield payloads_of(frame, plan.members)
     except (KeyboardInterrupt, SystemExit, GeneratorExit, FastPathError):
         raise
     except BaseException as problem:  # noqa: BLE001  a panic of connectorx is no Exception

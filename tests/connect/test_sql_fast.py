@@ -107,6 +107,21 @@ def test_only_values_that_are_what_their_column_says_are_read_fast(
     assert list(range(1, 12)) == sorted(json.loads(each)["id"] for each in records)
 
 
+def test_a_table_that_holds_nothing_has_no_page(database: Path) -> None:
+    address = filled(database)
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("DELETE FROM people WHERE id <> 6")
+    source = source_of("")
+
+    def sizes() -> list[int]:
+        return [len(page.records) for page in read_pages(source, source.streams[0], Connection(address), DAY)]
+
+    assert [1] == sizes()
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("DELETE FROM people")
+    assert [] == sizes()
+
+
 @pytest.mark.parametrize("after", [0, 1, 2])
 def test_a_fast_way_that_breaks_off_neither_loses_nor_doubles_a_row(
     after: int, database: Path, monkeypatch: pytest.MonkeyPatch
