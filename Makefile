@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: run stop run-real test test-long check format lock dictionary bench clean
+.PHONY: run stop run-real test test-long check format lock dictionary bench bench-ingest clean
 
 ## The whole job through Airflow on the demo company; leaves Airflow's UI running.
 run: $(INSTALLED)
@@ -40,6 +40,11 @@ format: $(INSTALLED)
 ## The data dictionary of docs/tables, and the snapshot of every table the tests compare with.
 dictionary: $(INSTALLED)
 	@$(BIN)/c360 dictionary
+
+## What landing costs, beside dlt: an API, then a database (a quarter of an hour on two quiet cores).
+bench-ingest: $(INSTALLED)
+	@$(BIN)/python -m benchmarks.ingest rest
+	@$(BIN)/python -m benchmarks.ingest sql
 
 # uv itself comes from the lock, with its hash, through pip; then uv installs the rest, with hashes. Compiled now, once:
 # where Python may not write its byte code (PYTHONDONTWRITEBYTECODE), every start would compile Airflow and Great

@@ -262,9 +262,11 @@ def changes(known: Known, now: Fingerprint, before: Sequence[Fingerprint] = ()) 
     return found
 
 
-def breaking(payloads: Sequence[str], known: Known) -> list[bool]:
-    """Per record, true when it has a path that is not known, or a known one in another type."""
-    whole = fingerprint(payloads)
+def breaking(payloads: Sequence[str], known: Known, whole: Fingerprint) -> list[bool]:
+    """Per record, true when it has a path that is not known, or a known one in another type.
+
+    `whole` is the window's fingerprint: which of its maps are open is told by all records, not by these.
+    """
     opened = open_maps(known.types, whole.paths)
     types = _folded_known(known, opened)
 

@@ -38,13 +38,17 @@ class Enveloped:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One page as it came: payloads, what was no record at all (bytes, reason), positions and day of the file."""
+    """Records as they came, what was none at all (bytes, reason), their positions in a file, and the file's day.
+
+    Of one page, the `number`th; or of several, and then `pages` says of each record on which it stood.
+    """
 
     number: int
     records: Sequence[bytes] | pl.Series
     rejected: Sequence[tuple[bytes, str]] = ()
     ordinals: Sequence[int] = ()
     day: date | None = None
+    pages: Sequence[int] = ()
 
 
 def enveloped(
@@ -57,14 +61,13 @@ def enveloped(
     run_id: str,
     extracted_at: datetime,
 ) -> Enveloped:
-    """One page's records in their envelope, dead letters with their reason, the rest counted.
+    """A batch's records in their envelope, dead letters with their reason, the rest counted.
 
     Dead: unreadable_json (or not an object), not_utf8, oversize, no_time, outside_window, no_id, ragged_row. A record
     outside the window is set aside where that is expected: the source cannot filter exactly, the window is part of
     a file's day, or an entity changed again while it was read, and a later window gets it.
     """
-    payload, undecoded = _texts(batch.records)
-    judged = _judged(payload, undecoded, batch, stream, window)
+    judged = _judged(batch, stream, window)
     last_day = (window.end - timedelta(microseconds=1)).date()
     is_row = pl.col("reason").is_null() & ~pl.col("aside")
     rows = judged.filter(is_row).select(
@@ -79,15 +82,17 @@ def enveloped(
         pl.col("hash").alias("_hash"),
         pl.lit(extracted_at).cast(pl.Datetime("us", "UTC")).alias("_extracted_at"),
         pl.lit(run_id).alias("_run_id"),
-        pl.lit(batch.number, pl.Int64).alias("_page"),
+        pl.col("page").alias("_page"),
         pl.coalesce(pl.col("at").dt.date(), pl.lit(last_day)).alias("day"),
     )
     lost = judged.filter(pl.col("reason").is_not_null() & ~pl.col("aside"))
     in_window = pl.col("at").is_between(window.start, window.end, closed="left")
     days = lost.select(pl.when(in_window).then(pl.col("at").dt.date()).otherwise(batch.day or last_day)).to_series()
     dead = [
-        _dead(source, stream, batch.number, run_id, text, reason, digest, day)
-        for text, reason, digest, day in zip(lost["payload"], lost["reason"], lost["hash"], days.to_list(), strict=True)
+        _dead(source, stream, page, run_id, text, reason, digest, day)
+        for page, text, reason, digest, day in zip(
+            lost["page"], lost["payload"], lost["reason"], lost["hash"], days.to_list(), strict=True
+        )
     ]
     dead += [
         _dead(source, stream, batch.number, run_id, _shown(raw), reason, _digest(raw), batch.day or last_day)
@@ -112,27 +117,24 @@ def no_dead() -> pl.DataFrame:
     return empty(DEAD_LETTERS.columns)
 
 
-def _judged(
-    payload: pl.Series, undecoded: dict[int, bytes], batch: Batch, stream: Stream, window: Window
-) -> pl.DataFrame:
-    """Per record: payload, hash, id, at, cursor, deleted, `aside`, and the `reason` it is dead for, or null."""
+def _judged(batch: Batch, stream: Stream, window: Window) -> pl.DataFrame:
+    """Per record: payload, page, hash, id, at, cursor, deleted, `aside`, and the `reason` it is dead for, or null."""
     picks = {f"id_{at}": Pick(path) for at, path in enumerate(stream.id)}
     for name, pick in (("at", stream.at), ("cursor", stream.cursor), ("deleted", stream.deleted)):
         if pick is not None:
             picks[name] = pick
-    texts, is_object = picked_and_readable(payload, picks)
-    hashes = [sha256((text or "").encode()).hexdigest() for text in payload]
-    for at, raw in undecoded.items():
-        hashes[at] = _digest(raw)
+    payload, raw, undecoded = _texts(batch.records)
+    texts, is_object = picked_and_readable(payload if undecoded else raw, picks)
     known = texts.with_columns(
         payload,
-        pl.Series("hash", hashes, dtype=pl.String),
+        pl.Series("hash", [_digest(each) for each in raw], dtype=pl.String),
         pl.Series("is_object", is_object, dtype=pl.Boolean),
-        pl.int_range(pl.len()).is_in(list(undecoded)).alias("is_undecoded"),
+        pl.int_range(pl.len()).is_in(undecoded).alias("is_undecoded"),
+        pl.Series("page", batch.pages, dtype=pl.Int64) if batch.pages else pl.lit(batch.number, pl.Int64).alias("page"),
         _typed(stream.at, "at", Type.TIMESTAMP),
-        _typed(stream.cursor or stream.at, "cursor" if stream.cursor else "at", Type.TIMESTAMP).alias("cursor"),
+        *([_typed(stream.cursor, "cursor", Type.TIMESTAMP)] if stream.cursor else []),
         _typed(stream.deleted, "deleted", Type.BOOL).fill_null(False),
-    ).with_columns(_id(stream, batch.ordinals).alias("id"))
+    ).with_columns(_id(stream, batch.ordinals).alias("id"), pl.col("cursor" if stream.cursor else "at").alias("cursor"))
     return known.with_columns(reason=_reason(stream, batch), aside=pl.lit(False)).pipe(_windowed, batch, stream, window)
 
 
@@ -203,19 +205,26 @@ def _id(stream: Stream, ordinals: Sequence[int]) -> pl.Expr:
     return identity
 
 
-def _texts(records: Sequence[bytes] | pl.Series) -> tuple[pl.Series, dict[int, bytes]]:
-    """The payloads as text, and by position those that are none."""
+def _texts(records: Sequence[bytes] | pl.Series) -> tuple[pl.Series, Sequence[bytes], list[int]]:
+    """The payloads as text, and as bytes; and the positions of those that are no text."""
     if isinstance(records, pl.Series):
-        return records.alias("payload"), {}
-    undecoded: dict[int, bytes] = {}
-    texts: list[str] = []
-    for at, record in enumerate(records):
-        try:
-            texts.append(record.decode())
-        except UnicodeDecodeError:
-            undecoded[at] = record
-            texts.append(_shown(record))
-    return pl.Series("payload", texts, dtype=pl.String), undecoded
+        return records.alias("payload"), records.cast(pl.Binary).to_list(), []
+    raw = pl.Series("payload", records, dtype=pl.Binary)
+    try:
+        return raw.cast(pl.String), records, []
+    except pl.exceptions.PolarsError:
+        pass
+    undecoded = [at for at, record in enumerate(records) if not _is_text(record)]
+    shown = [_shown(record) for record in records]  # is the record itself, where it is text
+    return pl.Series("payload", shown, dtype=pl.String), records, undecoded
+
+
+def _is_text(record: bytes) -> bool:
+    try:
+        record.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _dead(

@@ -165,7 +165,8 @@ class _Picker:
             return self.decode(payload)
         except msgspec.ValidationError:
             # A member is of another type than in its siblings: read this one record without expectations.
-            record = self.shape.lenient(json.loads(payload, parse_float=Decimal))
+            text = payload if isinstance(payload, str) else payload.decode()
+            record = self.shape.lenient(json.loads(text, parse_float=Decimal))
             return None if isinstance(record, str) else record
 
 
@@ -255,9 +256,11 @@ def picked_columns(
 
 
 def picked_and_readable(
-    payload: pl.LazyFrame | pl.DataFrame | pl.Series, picks: Mapping[str, Pick], explode: str | None = None
+    payload: pl.LazyFrame | pl.DataFrame | pl.Series | Sequence[bytes],
+    picks: Mapping[str, Pick],
+    explode: str | None = None,
 ) -> tuple[pl.DataFrame, list[bool]]:
-    """`picked_columns`, and per record whether it is a JSON object at all."""
+    """`picked_columns`, and per record whether it is a JSON object at all. Bytes must be UTF-8."""
     texts = _payloads(payload)
     record_paths, element_paths = _split(picks, explode)
     listed = steps_of(explode) if explode else ()
@@ -304,12 +307,12 @@ def prefixed(column: pl.Series, prefix: str) -> pl.Series:
     return (prefix + column).zip_with(column != "", column) if prefix else column
 
 
-def _payloads(payload: pl.LazyFrame | pl.DataFrame | pl.Series) -> Sequence[str | None]:
+def _payloads(payload: pl.LazyFrame | pl.DataFrame | pl.Series | Sequence[bytes]) -> Sequence[str | bytes | None]:
     if isinstance(payload, pl.LazyFrame):
         payload = payload.select("_payload").collect()
     if isinstance(payload, pl.DataFrame):
         payload = payload.get_column("_payload")
-    return payload.to_list()
+    return payload.to_list() if isinstance(payload, pl.Series) else payload
 
 
 def _split(picks: Mapping[str, Pick], explode: str | None) -> tuple[dict[str, Steps], dict[str, Steps]]:
@@ -326,7 +329,7 @@ def _split(picks: Mapping[str, Pick], explode: str | None) -> tuple[dict[str, St
     return of_record, of_element
 
 
-def _read_or_none(picker: _Picker, payload: str | None) -> Any:
+def _read_or_none(picker: _Picker, payload: str | bytes | None) -> Any:
     try:
         return picker.read(payload)
     except (msgspec.DecodeError, ValueError, RecursionError):

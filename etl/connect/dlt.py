@@ -26,7 +26,7 @@ from typing import Any
 
 from etl.connect.page import Connection, Page
 from etl.connect.rest import filled, placeholders
-from etl.connect.sql import ROWS_A_PAGE, encoded_row
+from etl.connect.sql import ROWS_A_PAGE, encoded_rows
 from etl.connect.verdicts import masked
 from etl.errors import SourceError, SourceRefused, SourceUnreachable
 from etl.model import Dlt, Source, Stream, Window
@@ -179,7 +179,7 @@ def _records(yielded: Iterator[Any], where: str) -> Iterator[Mapping[str, Any]]:
 
 def _encoded(record: Mapping[str, Any], where: str) -> bytes:
     try:
-        return encoded_row(list(record), list(record.values()))
+        return encoded_rows(list(record), [list(record.values())])[0]
     except (TypeError, ValueError, RecursionError):
         raise SourceError(f"{where}: the resource yields a record that cannot be written as JSON") from None
 

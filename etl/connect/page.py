@@ -57,6 +57,7 @@ class Page:
     `rejected` are (bytes, reason) of what could not be read as a record at all. `ordinals` are the records' positions
     in their file; empty where they have none. `day` is the day a file is of, where its name says so. On the way to it
     `skipped` questions met what is gone or not ours to see, and `notes` were made.
+    `anew`: the reader has begun again, and what it gave before does not count.
     """
 
     number: int
@@ -67,3 +68,4 @@ class Page:
     meta: Mapping[str, str] = field(default_factory=dict)
     skipped: int = 0
     notes: Sequence[Note] = ()
+    anew: bool = False

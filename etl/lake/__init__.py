@@ -3,6 +3,7 @@
 storage  where the bytes are: a folder, or (bucket) an S3-compatible store
 layout   where things stand, and lake.json
 files    the strict gate, and data files with checksums
+gathered rows on their way, of any number, in bounded memory
 log      what each commit did, from Delta's log
 ledger   the chain of every commit, in a second place
 commit   the one function that commits
@@ -13,6 +14,7 @@ store    `Lake`, which joins them
 from etl.lake.commit import Commit
 from etl.lake.files import Staged, StagedFile
 from etl.lake.fsck import Finding
+from etl.lake.gathered import Gathered
 from etl.lake.store import Lake
 
-__all__ = ["Commit", "Finding", "Lake", "Staged", "StagedFile"]
+__all__ = ["Commit", "Finding", "Gathered", "Lake", "Staged", "StagedFile"]

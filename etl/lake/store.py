@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -18,6 +19,7 @@ from etl.lake import files, fsck, log
 from etl.lake.commit import Commit
 from etl.lake.files import DAY, Staged, StagedFile
 from etl.lake.fsck import Finding
+from etl.lake.gathered import Gathered
 from etl.lake.layout import Place, is_lake, open_root, place_of, places, reason_of, storage_at, storage_error
 from etl.lake.log import FileEntry
 from etl.lake.storage import Folder, Storage
@@ -166,6 +168,11 @@ class Lake:
         """
         return files.write(self._place(table), table, frame, day, volatile=_known(table, volatile))
 
+    def gather(self, table: Table, *, by: str, weight: str) -> Gathered:
+        """A place for rows of `table` on their way into it, of any number; see `Gathered`."""
+        folder = self.storage.root if isinstance(self.storage, Folder) else Path(tempfile.gettempdir())
+        return Gathered(schema_of(table.columns), by=by, weight=weight, folder=folder)
+
     def stage(
         self, table: Table, rows: pl.DataFrame, *, days: Iterable[date] | None = None, volatile: Sequence[str] = ()
     ) -> Staged:
@@ -290,6 +297,12 @@ class Lake:
     def discard(self, table: Table, staged: Staged | Iterable[StagedFile]) -> None:
         """Remove staged files that were not committed."""
         commits.remove(self._place(table), staged.files if isinstance(staged, Staged) else tuple(staged))
+
+    def read_staged(self, table: Table, staged: Staged) -> pl.LazyFrame:
+        """The rows of staged files, as readers would see them."""
+        place = self._place(table)
+        scans = [_scan(table, [place.storage.address(place.key(file.path))], file.day) for file in staged.files]
+        return pl.concat([pl.LazyFrame(schema=schema_of(table.columns)), *scans])
 
     # --- check --------------------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ lake; without it nothing is lost but the notice of vanished paths, until three m
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
@@ -18,7 +18,7 @@ from etl.bronze.drift import Change, Fingerprint, Known, breaking, changes, fing
 from etl.bronze.envelope import covers
 from etl.bronze.tables import DEAD_LETTERS, SCHEMA_LOG
 from etl.errors import SourceError
-from etl.lake import Lake
+from etl.lake import Gathered, Lake
 from etl.model import Source, Stream, Window
 from etl.model.frames import schema_of
 
@@ -34,7 +34,7 @@ TOLD = 8
 class Judged:
     """A window's rows as its contract lets them land, the rest as dead letters, and what is to be told and kept."""
 
-    rows: pl.DataFrame
+    rows: Gathered
     dead: pl.DataFrame
     warnings: tuple[str, ...] = ()
     log: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=schema_of(SCHEMA_LOG.columns)))
@@ -42,20 +42,31 @@ class Judged:
 
 
 def judged(
-    lake: Lake, source: Source, stream: Stream, window: Window, rows: pl.DataFrame, *, run_id: str, now: datetime
+    lake: Lake,
+    source: Source,
+    stream: Stream,
+    window: Window,
+    rows: Gathered,
+    *,
+    into: Gathered,
+    run_id: str,
+    now: datetime,
 ) -> Judged:
-    """The rows before they land, in the sight of earlier windows. Nothing is written yet.
+    """The rows before they land, in the sight of earlier windows; where some may not, the others are gathered `into`.
 
     `evolve` looks at a sample and lets everything in; `quarantine` and `freeze` look at every record.
 
     Raises: SourceError naming the paths, when the contract is `freeze` and there is a new path or type.
     """
     no_dead = pl.DataFrame(schema=schema_of(DEAD_LETTERS.columns))
-    if rows.is_empty():
+    if not rows.height:
         return Judged(rows, no_dead)
     log = _log_of(lake, source, stream)
     known, memory = known_from(log), remembered(lake, source, stream)
-    seen = fingerprint(sample(rows) if stream.contract == "evolve" else rows["_payload"])
+    if stream.contract == "evolve":
+        seen = fingerprint(sample(rows.frames(), rows.height))
+    else:
+        seen = fingerprint(payload for frame in rows.frames() for payload in frame["_payload"])
     earlier = sorted((ends, starts) for starts, ends in memory if ends <= window.start)
     before = [(starts, ends) for ends, starts in earlier][-3:]
     found = changes(known, seen, [memory[each] for each in before])
@@ -68,7 +79,7 @@ def judged(
             'contract="evolve" on the stream, or ask the vendor'
         )
     if broken and stream.contract == "quarantine":
-        rows, dead = _parted(source, stream, rows, known, run_id=run_id)
+        rows, dead = _parted(source, stream, rows, known, seen, into=into, run_id=run_id)
     lines = _lines(source, stream, window, found, log, _previous(found, memory, window), run_id=run_id, now=now)
     new = [each for each in found if (each.path, each.json_type, each.change) in _keys(lines)]
     return Judged(rows, dead, _warnings(where, stream, new, known, before, _previous(new, memory, window)), lines, seen)
@@ -84,13 +95,14 @@ def keep(lake: Lake, source: Source, stream: Stream, window: Window, told: Judge
         _remember(lake, source, stream, window, told.seen)
 
 
-def sample(rows: pl.DataFrame) -> pl.Series:
-    """The payloads looked at: chosen by their hash, so from every page alike, and the same in any order."""
-    if rows.height <= ALL_OF:
-        return rows["_payload"]
-    wanted = min(MOST, max(ALL_OF, rows.height // SHARE))
-    below = f"{min(0xFFFFFFFF, (wanted << 32) // rows.height):08x}"
-    chosen = rows.filter(pl.col("_hash") < below).select("_hash", "_payload")
+def sample(frames: Iterable[pl.DataFrame], height: int) -> pl.Series:
+    """The payloads looked at of `height` rows: chosen by hash, so from every page alike, and the same in any order."""
+    looked_at = pl.col("_hash", "_payload")
+    if height <= ALL_OF:
+        return pl.concat(frame.select(looked_at) for frame in frames)["_payload"]
+    wanted = min(MOST, max(ALL_OF, height // SHARE))
+    below = f"{min(0xFFFFFFFF, (wanted << 32) // height):08x}"
+    chosen = pl.concat(frame.filter(pl.col("_hash") < below).select(looked_at) for frame in frames)
     return chosen.sort("_hash").head(MOST)["_payload"]
 
 
@@ -120,21 +132,25 @@ def _log_of(lake: Lake, source: Source, stream: Stream) -> pl.DataFrame:
 
 
 def _parted(
-    source: Source, stream: Stream, rows: pl.DataFrame, known: Known, *, run_id: str
-) -> tuple[pl.DataFrame, pl.DataFrame]:
+    source: Source, stream: Stream, rows: Gathered, known: Known, seen: Fingerprint, *, into: Gathered, run_id: str
+) -> tuple[Gathered, pl.DataFrame]:
     """The rows that are as known, and dead letters of the others."""
-    breaks = pl.Series(breaking(rows["_payload"].to_list(), known), dtype=pl.Boolean)
-    dead = rows.filter(breaks).select(
-        pl.lit(source.name).alias("source"),
-        pl.lit(stream.name).alias("stream"),
-        pl.lit("schema_drift").alias("reason"),
-        pl.col("_hash").alias("hash"),
-        pl.col("_page").alias("page"),
-        pl.lit(run_id).alias("run_id"),
-        "day",
-        pl.col("_payload").str.slice(0, 1024 * 1024).alias("raw"),
-    )
-    return rows.filter(~breaks), dead.cast(schema_of(DEAD_LETTERS.columns))  # type: ignore[arg-type]
+    dead = [pl.DataFrame(schema=schema_of(DEAD_LETTERS.columns))]
+    for frame in rows.frames():
+        breaks = pl.Series(breaking(frame["_payload"].to_list(), known, seen), dtype=pl.Boolean)
+        into.add(frame.filter(~breaks))
+        lost = frame.filter(breaks).select(
+            pl.lit(source.name).alias("source"),
+            pl.lit(stream.name).alias("stream"),
+            pl.lit("schema_drift").alias("reason"),
+            pl.col("_hash").alias("hash"),
+            pl.col("_page").alias("page"),
+            pl.lit(run_id).alias("run_id"),
+            "day",
+            pl.col("_payload").str.slice(0, 1024 * 1024).alias("raw"),
+        )
+        dead.append(lost.cast(schema_of(DEAD_LETTERS.columns)))  # type: ignore[arg-type]
+    return into, pl.concat(dead)
 
 
 def _lines(

@@ -13,7 +13,7 @@ Reading the same window again, in any order, in pieces or whole, gives the same 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
@@ -21,12 +21,12 @@ from hashlib import sha256
 
 import polars as pl
 
-from etl.bronze.envelope import Batch, covers, enveloped, no_dead, no_rows, whole_days
-from etl.bronze.tables import DEAD_LETTERS, INGEST_LOG, VOLATILE, bronze_table
-from etl.connect import Connection, Note, read_pages
+from etl.bronze.envelope import Batch, covers, enveloped, no_dead, whole_days
+from etl.bronze.tables import DEAD_LETTERS, ENVELOPE, INGEST_LOG, VOLATILE, bronze_table
+from etl.connect import Connection, Note, Page, read_pages
 from etl.connect.reader import refuse_too_old
 from etl.errors import SourceError
-from etl.lake import Commit, Lake, Staged, StagedFile
+from etl.lake import Commit, Gathered, Lake, Staged, StagedFile
 from etl.model import Kind, Source, Stream, Table, Window
 from etl.model.frames import schema_of
 from etl.run.contract import judged, keep, named
@@ -37,16 +37,21 @@ Audit = Callable[[Table, pl.DataFrame], None]
 #: A handful of bad records is life; more than this, and more than the stream's share, is a broken source.
 FEW_DEAD = 20
 
+#: Small pages are wrapped together, up to so many records or bytes: what a batch costs, it costs once.
+BATCH_RECORDS, BATCH_BYTES = 25_000, 8 * 1024 * 1024
+
 _ENTITY_KEY = ["_id", "_hash", "_op"]
+_GATHERED: Mapping[str, str] = {"by": "_hash", "weight": "_payload"}
 
 
 @dataclass(frozen=True, slots=True)
 class Landing:
-    """All that one reading brought: `rows` in the envelope, `dead` letters, records set aside, pages; questions that
-    were skipped, and what else made the answer less than whole.
+    """All that one reading brought: rows `gathered` in the envelope, `dead` letters, records set aside, pages.
+
+    `skipped` are questions that were not answered, `notes` what else made the answer less than whole.
     """
 
-    rows: pl.DataFrame
+    gathered: Gathered
     dead: pl.DataFrame
     aside: int
     pages: int
@@ -54,9 +59,14 @@ class Landing:
     notes: tuple[Note, ...] = ()
 
     @property
+    def rows(self) -> pl.DataFrame:
+        """All rows in one frame."""
+        return self.gathered.rows()
+
+    @property
     def records(self) -> int:
         """How many records were read."""
-        return self.rows.height + self.dead.height + self.aside
+        return self.gathered.height + self.dead.height + self.aside
 
 
 def ingest(
@@ -82,13 +92,14 @@ def ingest(
     began = time.perf_counter()
     refuse_too_old(source, stream, window, now=now)
     asked = asked_window(stream, window, now=now)
-    landing = read_landing(source, stream, connection, asked, run_id=run_id, now=now, progress=progress)
-    _refuse_too_many_dead(source, stream, window, landing)
-    told = judged(lake, source, stream, window, landing.rows, run_id=run_id, now=now)
-    landing = replace(landing, rows=told.rows, dead=pl.concat([landing.dead, told.dead]))
     table = bronze_table(source, stream)
-    load_id = f"{run_id}:{table.full_name}:{window.start:%Y%m%dT%H%M%SZ}-{window.end:%Y%m%dT%H%M%SZ}"
-    commit, known = _land(lake, table, stream, asked, landing.rows, load_id=load_id, audit=audit)
+    with lake.gather(table, **_GATHERED) as came, lake.gather(table, **_GATHERED) as let_in:
+        landing = read_landing(source, stream, connection, asked, run_id=run_id, now=now, progress=progress, into=came)
+        _refuse_too_many_dead(source, stream, window, landing)
+        told = judged(lake, source, stream, window, came, into=let_in, run_id=run_id, now=now)
+        landing = replace(landing, gathered=told.rows, dead=pl.concat([landing.dead, told.dead]))
+        load_id = f"{run_id}:{table.full_name}:{window.start:%Y%m%dT%H%M%SZ}-{window.end:%Y%m%dT%H%M%SZ}"
+        commit, known = _land(lake, table, stream, asked, told.rows, load_id=load_id, audit=audit)
     _keep_dead(lake, source, stream, landing.dead, load_id=load_id)
     keep(lake, source, stream, window, told, load_id=load_id)
     short = tuple(shortfalls(f"{source.name}.{stream.name} {named(window)}", landing.skipped, landing.notes))
@@ -97,7 +108,7 @@ def ingest(
         table=table.full_name,
         window=named(window),
         rows_in=landing.records,
-        rows_out=landing.rows.height - known,
+        rows_out=landing.gathered.height - known,
         quarantined=landing.dead.height,
         deduplicated=known,
         filtered=landing.aside,
@@ -128,15 +139,38 @@ def read_landing(
     run_id: str,
     now: datetime,
     progress: Callable[[int], None] | None = None,
+    into: Gathered | None = None,
 ) -> Landing:
-    """Every page of the window, wrapped. Raises as the readers do; a page that fails fails it all."""
-    rows, dead = [no_rows()], [no_dead()]
+    """Every page of the window, wrapped. Raises as the readers do; a page that fails fails it all.
+
+    The rows are gathered `into` a place of the lake; without one, in memory.
+    """
+    gathered = into if into is not None else Gathered(schema_of(ENVELOPE), folder=None, **_GATHERED)
+    dead = [no_dead()]
     aside = pages = read = skipped = 0
     notes: list[Note] = []
-    with closing(read_pages(source, stream, connection, window)) as reading:
+    ends_early = getattr(stream.request, "newest_first", False)
+
+    def heard() -> Iterator[Page]:
+        nonlocal pages, read, skipped
         for page in reading:
+            pages += 1
+            skipped += page.skipped
+            notes.extend(page.notes)
+            read += len(page.records) + len(page.rejected)
+            if progress is not None:
+                progress(read)
+            yield page
+
+    with closing(read_pages(source, stream, connection, window)) as reading:
+        for batch in batches(heard(), one_by_one=ends_early):
+            if batch is None:  # the reader has begun again
+                gathered.clear()
+                dead, aside, pages, read, skipped = [no_dead()], 0, 0, 0, 0
+                notes.clear()
+                continue
             wrapped = enveloped(
-                Batch(page.number, page.records, page.rejected, page.ordinals, page.day),
+                batch,
                 source,
                 stream,
                 window,
@@ -144,18 +178,48 @@ def read_landing(
                 run_id=run_id,
                 extracted_at=now,
             )
-            rows.append(wrapped.rows)
+            gathered.add(wrapped.rows)
             dead.append(wrapped.dead)
             aside += wrapped.aside
-            pages += 1
-            skipped += page.skipped
-            notes += page.notes
-            read += wrapped.rows.height + wrapped.dead.height + wrapped.aside
-            if progress is not None:
-                progress(read)
-            if wrapped.is_before and getattr(stream.request, "newest_first", False):
+            if wrapped.is_before and ends_early:
                 break
-    return Landing(pl.concat(rows), pl.concat(dead), aside, pages, skipped, tuple(notes))
+    return Landing(gathered, pl.concat(dead), aside, pages, skipped, tuple(notes))
+
+
+def batches(pages: Iterable[Page], *, one_by_one: bool = False) -> Iterator[Batch | None]:
+    """The pages' records in the same order, those of small pages together; None where the reader begins anew.
+
+    A page that is more than a list of records (of a file, or with rejected ones) stays by itself.
+    """
+    waiting: list[Page] = []
+    count = size = 0
+    for page in pages:
+        if page.anew:
+            waiting, count, size = [], 0, 0
+            yield None
+        is_plain = isinstance(page.records, list) and not (page.rejected or page.ordinals or page.day or one_by_one)
+        if waiting and not is_plain:
+            yield _together(waiting)
+            waiting, count, size = [], 0, 0
+        if not is_plain:
+            yield Batch(page.number, page.records, page.rejected, page.ordinals, page.day)
+            continue
+        waiting.append(page)
+        count += len(page.records)
+        size += sum(map(len, page.records))
+        if count >= BATCH_RECORDS or size >= BATCH_BYTES:
+            yield _together(waiting)
+            waiting, count, size = [], 0, 0
+    if waiting:
+        yield _together(waiting)
+
+
+def _together(pages: Sequence[Page]) -> Batch:
+    return Batch(
+        pages[0].number,
+        [record for page in pages for record in page.records],
+        pages=[page.number for page in pages for _ in page.records],
+    )
 
 
 def _refuse_too_many_dead(source: Source, stream: Stream, window: Window, landing: Landing) -> None:
@@ -174,64 +238,62 @@ def _refuse_too_many_dead(source: Source, stream: Stream, window: Window, landin
 
 
 def _land(
-    lake: Lake, table: Table, stream: Stream, window: Window, rows: pl.DataFrame, *, load_id: str, audit: Audit | None
+    lake: Lake, table: Table, stream: Stream, window: Window, rows: Gathered, *, load_id: str, audit: Audit | None
 ) -> tuple[Commit, int]:
     """The commit, and how many of the rows were there before (entities)."""
     known = 0
+    days = _days(stream, window, rows)
+
+    def unite(there: pl.DataFrame, came: pl.DataFrame) -> pl.DataFrame:
+        nonlocal known
+        both = pl.concat([there, came])
+        if stream.kind is not Kind.ENTITY:
+            return both
+        united = both.unique(_ENTITY_KEY, keep="first", maintain_order=True)
+        known += both.height - united.height
+        return united
 
     def build(version: int | None) -> Staged:
         nonlocal known
-        visible, days, known = _visible(lake, table, stream, window, rows, version)
-        return _staged(lake, table, visible, days, audit)
+        known = 0
+        files: list[StagedFile] = []
+        try:
+            for day in sorted({*days, *rows.days}):  # rows of a day that is not replaced are refused, not left out
+                staying = _staying(lake, table, stream, window, day, version)
+                for portion in rows.portions(day, staying, unite):
+                    files.append(lake.write_file(table, portion, day, volatile=VOLATILE))
+            staged = Staged(table.full_name, tuple(files), days)
+            if audit is not None and not lake.holds(table, staged):
+                audit(table, lake.read_staged(table, staged).collect())
+        except BaseException:
+            lake.discard(table, files)
+            raise
+        return staged
 
-    days = _days(stream, window, rows)
     commit = lake.update(table, build, load_id=load_id, replaces="days" if days else "nothing", days=days)
     return commit, known
 
 
-def _days(stream: Stream, window: Window, rows: pl.DataFrame) -> tuple[date, ...]:
+def _staying(
+    lake: Lake, table: Table, stream: Stream, window: Window, day: date, version: int | None
+) -> pl.LazyFrame | None:
+    """What the day holds and keeps: of an entity everything, of events what is not in the window; else None."""
+    if version is None or stream.kind not in {Kind.ENTITY, Kind.EVENTS}:
+        return None
+    held = lake.read(table, days=[day], version=version)
+    if stream.kind is Kind.ENTITY:
+        return held
+    if covers(window, day):
+        return None
+    inside = pl.col("_event_at").is_between(window.start, window.end, closed="left")
+    return held.filter(~inside.fill_null(False))
+
+
+def _days(stream: Stream, window: Window, rows: Gathered) -> tuple[date, ...]:
     """The days a landing replaces."""
     if stream.kind is Kind.ENTITY:
-        return tuple(sorted(rows["day"].unique().to_list()))
+        return rows.days
     return window.days[-1:] if stream.kind is Kind.SNAPSHOT else window.days
-
-
-def _visible(
-    lake: Lake, table: Table, stream: Stream, window: Window, rows: pl.DataFrame, version: int | None
-) -> tuple[pl.DataFrame, tuple[date, ...], int]:
-    """What the replaced days hold after the landing, those days, and how many of the rows were known before."""
-    days = _days(stream, window, rows)
-    if stream.kind is Kind.ENTITY:
-        before = _read(lake, table, days, version)
-        united = pl.concat([before, rows]).unique(_ENTITY_KEY, keep="first", maintain_order=True)
-        return united, days, before.height + rows.height - united.height
-    partly = [day for day in days if not covers(window, day)] if stream.kind is Kind.EVENTS else []
-    if not partly:
-        return rows, days, 0
-    inside = pl.col("_event_at").is_between(window.start, window.end, closed="left")
-    kept = _read(lake, table, partly, version).filter(~inside.fill_null(False))
-    return pl.concat([kept, rows]), days, 0
-
-
-def _read(lake: Lake, table: Table, days: Iterable[date], version: int | None) -> pl.DataFrame:
-    return no_rows() if version is None else lake.read(table, days=days, version=version).collect()
-
-
-def _staged(lake: Lake, table: Table, rows: pl.DataFrame, days: Sequence[date], audit: Audit | None) -> Staged:
-    """The rows as files nobody sees yet, one a day; audited when they say anything new, or taken away again."""
-    files: list[StagedFile] = []
-    try:
-        per_day = rows.select("day").with_row_index("at").group_by("day").agg("at").sort("day")
-        for day, at in per_day.iter_rows():
-            # Day by day, so that never two copies of all the rows are held.
-            files.append(lake.write_file(table, rows[at], day, volatile=VOLATILE))
-        staged = Staged(table.full_name, tuple(files), tuple(days))
-        if audit is not None and not lake.holds(table, staged):
-            audit(table, rows)
-    except BaseException:
-        lake.discard(table, files)
-        raise
-    return staged
 
 
 def _keep_dead(lake: Lake, source: Source, stream: Stream, dead: pl.DataFrame, *, load_id: str) -> None:
@@ -286,7 +348,7 @@ def _log(
         "kind": stream.kind.value,
         "window_start": window.start,
         "window_end": window.end,
-        "row_count": landing.rows.height,
+        "row_count": landing.gathered.height,
         "dead_count": landing.dead.height,
         "page_count": landing.pages,
         "skipped_count": landing.skipped,

@@ -15,7 +15,7 @@ import pytest
 
 from etl.bronze.envelope import Batch, enveloped
 from etl.connect import Connection, read_pages
-from etl.connect.sql import encoded_row
+from etl.connect.sql import encoded_rows
 from etl.errors import DeclarationError, SourceError, SourceRefused, SourceUnreachable
 from etl.model import Kind, Pick, Source, Sql, Stream, Window
 
@@ -152,19 +152,26 @@ def test_rows_are_the_same_json_each_time_and_decimals_are_no_floats() -> None:
     row = (7, Decimal("12.50"), datetime(2026, 1, 2, 3, tzinfo=UTC), date(2026, 1, 2), b"\xff", None, True,
            float("nan"), UUID(int=1))  # fmt: skip
 
-    assert (
+    first = (
         b'{"id":7,"price":12.50,"at":"2026-01-02T03:00:00Z","day":"2026-01-02","raw":"ff","gone":null,"is_vip":true,'
         b'"ratio":null,"uid":"00000000-0000-0000-0000-000000000001"}'
-    ) == encoded_row(names, row)
+    )
+    second = (
+        b'{"id":"a\\nb","price":null,"at":null,"day":null,"raw":null,"gone":null,"is_vip":null,"ratio":null,"uid":null}'
+    )
+
+    assert [first, second] == encoded_rows(names, [row, ("a\nb", *[None] * 8)])
+    assert [] == encoded_rows(names, [])
 
 
 def test_what_sqlite_keeps_is_taken_as_it_is(database: Path) -> None:
     address = filled(database, "DATETIME", "not a time", 5, None)
     stream = Stream(name="people", kind=Kind.SNAPSHOT, request=Sql("people"), id=("id",))
     source = Source(name="crm", title="CRM", streams=(stream,))
-    pages = list(read_pages(source, stream, Connection(address), Window.parse("2026-01-02")))
+    pages = read_pages(source, stream, Connection(address), Window.parse("2026-01-02"))
+    kept = {record["id"]: record["changed"] for page in pages for record in map(json.loads, page.records)}
 
-    assert ["not a time", 5, None] == [json.loads(record)["changed"] for record in pages[0].records]
+    assert {0: "not a time", 1: 5, 2: None} == kept
 
 
 def test_a_missing_file_is_unreachable_and_is_not_made(database: Path) -> None:

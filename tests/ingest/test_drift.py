@@ -234,7 +234,9 @@ def test_records_are_told_apart_one_by_one() -> None:
         {"id": None},
     ]
 
-    assert [False, True, True, True, False, False] == breaking([json.dumps(each) for each in records], known)
+    payloads = [json.dumps(each) for each in records]
+
+    assert [False, True, True, True, False, False] == breaking(payloads, known, fingerprint(payloads))
 
 
 # --- in the lake ------------------------------------------------------------------------------------------------------
@@ -352,8 +354,8 @@ def test_a_large_window_is_sampled_from_all_its_pages_alike() -> None:
             "_page": [n // 1000 for n in range(500_000)],
         }
     )
-    looked_at = sample(rows)
-    shuffled = sample(rows.sample(fraction=1.0, shuffle=True, seed=1))
+    looked_at = sample([rows], rows.height)
+    shuffled = sample(rows.sample(fraction=1.0, shuffle=True, seed=1).iter_slices(30_000), rows.height)
     pages = rows.join(looked_at.to_frame(), on="_payload", how="semi")["_page"].n_unique()
 
     assert looked_at.equals(shuffled)

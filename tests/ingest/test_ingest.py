@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import polars as pl
 import pytest
 
-from etl.bronze.tables import DEAD_LETTERS, INGEST_LOG
+from etl.bronze.tables import DEAD_LETTERS, INGEST_LOG, bronze_table
 from etl.connect import Connection
 from etl.errors import QualityError, SourceError, SourceRefused, SourceUnreachable, WindowRefused
-from etl.lake import Lake
+from etl.lake import Gathered, Lake, gathered
 from etl.model import Files, Kind, Pick, Source, Stream, Table, Window
+from etl.run import ingest as ingesting
 from etl.run.ingest import ingest
 from tests.ingest.conftest import NOW, Api, Folder, Landing
 
@@ -22,6 +23,10 @@ Make = Callable[..., Landing]
 
 def thing(number: int, at: str, **more: Any) -> dict[str, Any]:
     return {"id": f"t{number:03d}", "at": at, **more}
+
+
+def bronze_of(landing: Landing) -> Table:
+    return bronze_table(landing.source, landing.stream)
 
 
 def hours_of(day: date) -> list[Window]:
@@ -80,6 +85,85 @@ def test_days_one_by_one_backwards_equal_one_long_window(from_files: Make, folde
     assert long.rows().equals(short.rows())
     assert dead(long) == dead(short)
     assert 3 == len(dead(long))
+
+
+# --- more than memory is to hold --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three rows are many: they stand on the disk, and in files of a few rows."""
+    monkeypatch.setattr(gathered, "FULL", 1_000)
+    monkeypatch.setattr(ingesting, "BATCH_RECORDS", 5)
+
+
+def many(numbers: Iterable[int], **more: Any) -> list[dict[str, Any]]:
+    return [thing(n, f"2026-01-0{2 + n % 2}T{n % 24:02d}:00:00Z", **more) for n in numbers]
+
+
+@pytest.mark.usefixtures("small_places")
+@pytest.mark.parametrize("kind", list(Kind))
+def test_a_window_of_many_files_is_the_same_whatever_order_it_comes_in(kind: Kind, from_api: Make, api: Api) -> None:
+    things, window = from_api(kind, **({"at": None} if kind is Kind.SNAPSHOT else {})), "2026-01-02--2026-01-03"
+    api.pages = [many(range(start, start + 3)) for start in range(0, 60, 3)]
+    first = things.run(window)
+    files = list((things.lake.root / "bronze" / "api_things").rglob("*.parquet"))
+    api.pages = [list(reversed(page)) for page in reversed(api.pages)]
+    second = things.run(window)
+
+    assert (True, False) == (first.written, second.written)
+    assert sorted(f"t{n:03d}" for n in range(60)) == things.ids()
+    assert 10 < len(files)
+    assert [] == things.lake.fsck()
+
+
+@pytest.mark.usefixtures("small_places")
+def test_states_of_entities_unite_over_many_files_as_over_one(from_api: Make, api: Api) -> None:
+    things, window = from_api(Kind.ENTITY), "2026-01-02--2026-01-03"
+    answers = [many(range(40)), many(range(30, 70)), many(range(10, 20), stage="lead") + many(range(5))]
+    reports = []
+    for answer in answers:
+        api.pages = [answer[at : at + 4] for at in range(0, len(answer), 4)]
+        reports.append(things.run(window))
+    whole = from_api(Kind.ENTITY)
+    whole.lake = Lake(things.lake.root.parent / "whole", fsync=False)
+    api.pages = [many(range(70)) + many(range(10, 20), stage="lead")]
+    whole.run(window)
+
+    assert [(40, 0), (30, 10), (10, 5)] == [(report.rows_out, report.deduplicated) for report in reports]
+    assert whole.rows().equals(things.rows())
+    assert whole.lake.digests(bronze_of(whole)) == things.lake.digests(bronze_of(things))
+
+
+@pytest.mark.usefixtures("small_places")
+def test_an_hour_of_a_day_in_many_files_is_replaced_and_an_audit_sees_all_of_it(from_api: Make, api: Api) -> None:
+    things = from_api(request={"trims": True})
+    api.pages = [[thing(n, f"2026-01-02T{n % 24:02d}:30:00Z") for n in range(48)]]
+    things.run("2026-01-02")
+    api.pages = [[thing(n, "2026-01-02T10:31:00Z") for n in range(100, 110)]]
+    seen: list[str] = []
+    things.run(hours_of(date(2026, 1, 2))[10], audit=lambda _, rows: seen.extend(rows["_id"]))
+    expected = [f"t{n:03d}" for n in [*range(48), *range(100, 110)] if n not in (10, 34)]
+
+    assert expected == things.ids() == sorted(seen)
+
+
+def test_a_place_for_rows_has_no_name_that_a_kill_could_leave(
+    small_places: None, from_api: Make, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    things = from_api()
+    api.pages = [many(range(start, start + 3)) for start in range(0, 60, 3)]
+    put_down, found = Gathered._put_down, []
+
+    def looked(self: Gathered) -> None:
+        put_down(self)
+        found.append([path for path in things.lake.root.rglob("*") if path.is_file() and path.name != "lake.json"])
+
+    monkeypatch.setattr(Gathered, "_put_down", looked)
+    things.run("2026-01-02--2026-01-03")
+
+    assert 5 < len(found)
+    assert [[]] * len(found) == found
 
 
 # --- again ------------------------------------------------------------------------------------------------------------
