@@ -74,7 +74,7 @@ def overlaps(*rows: tuple[int, str, int, int]) -> pl.DataFrame:
     schema = {"component": pl.Int64, "customer_id": pl.String, "shared": pl.UInt32, "born": pl.Int64}
     made = pl.DataFrame(rows, schema=schema, orient="row")
     return made.with_columns(
-        born_at=pl.lit(datetime(2026, 1, 1, tzinfo=UTC)) + pl.duration(days="born", time_unit="us")
+        own=pl.lit(0), born_at=pl.lit(datetime(2026, 1, 1, tzinfo=UTC)) + pl.duration(days="born", time_unit="us")
     ).drop("born")
 
 
