@@ -25,12 +25,13 @@ from etl.silver.rulings import contradicted, standing
 
 @dataclass(frozen=True, slots=True)
 class Ruling:
-    """What is to be ruled: the nodes of the two sides, and the merge that is undone or the ruling that is withdrawn."""
+    """What is to be ruled: the nodes of two sides; the merge that is undone, and into whom; or what is withdrawn."""
 
     kind: str
     left: Sequence[str] = ()
     right: Sequence[str] = ()
     undoes: str | None = None
+    customer_id: str | None = None
     withdraws: str | None = None
 
     def row(self, now: datetime) -> pl.DataFrame:
@@ -42,6 +43,7 @@ class Ruling:
             "left_node_ids": list(self.left) or None,
             "right_node_ids": list(self.right) or None,
             "undoes": self.undoes,
+            "customer_id": self.customer_id,
             "withdraws": self.withdraws,
             "made_at": now,
         }
@@ -75,7 +77,7 @@ def undoing(house: House, merge: str) -> Ruling:
             f"{len(found) or 'no'} merges have ids that begin so; c360 identity ledger --event merge lists them"
         )
     left, right = before_merge(house.lake.read(IDENTITY_MAP), found[0])
-    return Ruling("undo", left, right, undoes=found[0]["identity_event_id"])
+    return Ruling("undo", left, right, undoes=found[0]["identity_event_id"], customer_id=found[0]["customer_id"])
 
 
 def withdrawal(house: House, ruling_id: str) -> Ruling:

@@ -67,7 +67,7 @@ def settle(edges: pl.DataFrame, before: pl.DataFrame, undone: pl.DataFrame, *, k
     """node_id, node_kind, customer_id, is_known, valid_from: one row per node, sorted by node.
 
     valid_from is when the node was first seen in the world; null when no source says. undone: the merges that stand
-    undone (left_node_ids, right_node_ids).
+    undone, `right_node_ids` merged into `customer_id`.
     """
     alone = pl.col("left_node_id") == pl.col("right_node_id")
     nodes = edges.filter(alone).select(
@@ -111,7 +111,7 @@ def _named(members: pl.DataFrame, before: pl.DataFrame, undone: pl.DataFrame, *,
         .agg(pl.len().alias("shared"), (~has_former).sum().alias("own"))
         .join(born, on="customer_id", how="left")
     )
-    kept = keep_ids(overlaps.join(_left_behind(members, before, undone), on=["component", "customer_id"], how="anti"))
+    kept = keep_ids(overlaps.join(_gone_again(members, undone), on=["component", "customer_id"], how="anti"))
     unnamed = members.filter(~pl.col("component").is_in(list(kept)))
     kept |= keep_ids(_come_back(unnamed, former).join(born, on="customer_id", how="left"))
     taken = set(born["customer_id"])
@@ -168,31 +168,10 @@ def _come_back(unnamed: pl.DataFrame, former: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _left_behind(members: pl.DataFrame, before: pl.DataFrame, undone: pl.DataFrame) -> pl.DataFrame:
-    """component, customer_id: ids a side of an undone merge may not keep, however large it grew.
-
-    The other side had them first.
-    """
-    sides = pl.concat(
-        [
-            undone.select("ruling_id", side=pl.lit(side), node_id=f"{side}_node_ids").explode("node_id")
-            for side in ("left", "right")
-        ]
-    )
-    since = (
-        sides.join(before, on="node_id")
-        .group_by("ruling_id", "customer_id", "side")
-        .agg(pl.col("known_from").min().alias("since"))
-    )
-    later = since.join(since, on=["ruling_id", "customer_id"], suffix="_other").filter(
-        pl.col("since") > pl.col("since_other")
-    )
-    return (
-        sides.join(members.select("node_id", "component"), on="node_id")
-        .join(later, on=["ruling_id", "side"])
-        .select("component", "customer_id")
-        .unique()
-    )
+def _gone_again(members: pl.DataFrame, undone: pl.DataFrame) -> pl.DataFrame:
+    """component, customer_id: who was merged into a customer and is no more leaves it its id, however large it grew."""
+    gone = undone.select("customer_id", node_id="right_node_ids").explode("node_id")
+    return gone.join(members, on="node_id").select("component", "customer_id").unique()
 
 
 def revised(before: pl.DataFrame, settled: pl.DataFrame, *, as_of: datetime) -> pl.DataFrame:

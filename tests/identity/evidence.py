@@ -91,7 +91,13 @@ class Evidence:
     def undo(self, merge: Mapping[str, Any], identity_map: pl.DataFrame) -> Evidence:
         """A merge of the ledger is undone: its customers as the map had them just before are apart."""
         left, right = before_merge(identity_map.lazy(), merge)
-        return self._ruled(ruling="undo", left_node_ids=left, right_node_ids=right, undoes=merge["identity_event_id"])
+        return self._ruled(
+            ruling="undo",
+            left_node_ids=left,
+            right_node_ids=right,
+            undoes=merge["identity_event_id"],
+            customer_id=merge["customer_id"],
+        )
 
     def withdraw(self, ruling_id: str) -> Evidence:
         """A ruling stands no longer."""
@@ -136,10 +142,12 @@ def resolved(
     *,
     on: int = 2,
     rules: IdentityRules = USUAL_RULES,
+    rulings: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     """The map after `evidence`, as of the end of the day before `on`."""
     edges = evidence.edges(rules=rules) if isinstance(evidence, Evidence) else evidence
-    rulings = evidence.rulings() if isinstance(evidence, Evidence) else empty(IDENTITY_RULINGS.columns)
+    if rulings is None:
+        rulings = evidence.rulings() if isinstance(evidence, Evidence) else empty(IDENTITY_RULINGS.columns)
     before = empty(IDENTITY_MAP.columns) if previous is None else previous
     return build_identity_map(edges.lazy(), rulings.lazy(), previous=before.lazy(), as_of=day(on), key=KEY).collect()
 
