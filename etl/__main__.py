@@ -383,6 +383,41 @@ def identity_as_of(
     _say(f"{told.customer_id} ({kind}), held true from {told.known_from:%Y-%m-%d %H:%M} {until}")
 
 
+@identity_app.command("plan")
+def identity_plan(
+    rules: Annotated[str, typer.Option(metavar="FILE", help="A TOML file with the [identity] section to be.")] = "",
+    undo: Annotated[str, typer.Option(metavar="MERGE", help="As if this merge were undone.")] = "",
+    always_link: Annotated[tuple[str, str] | None, typer.Option(metavar="A B", help="As if so ruled.")] = None,
+    never_link: Annotated[tuple[str, str] | None, typer.Option(metavar="A B", help="As if so ruled.")] = None,
+    withdraw: Annotated[str, typer.Option(metavar="RULING", help="As if this ruling were withdrawn.")] = "",
+    out: Annotated[str, typer.Option(metavar="FILE", help="Write all of it as JSON, too.")] = "",
+) -> None:
+    """Show what other rules or rulings would do, before anything is applied; without any, what the next run will do.
+
+    Merges, splits, people whose id changes, attributes of gold.customer_360 and revenue that move. Nothing is written.
+    """
+    from pathlib import Path
+
+    from etl.run import impact, rulings
+    from etl.run.house import open_house
+    from etl.run.show import show_impact
+    from etl.settings import rules_in
+
+    house = open_house(load_settings())
+    made = [
+        *([rulings.undoing(house, undo)] if undo else []),
+        *([rulings.link(house, "always", *always_link)] if always_link else []),
+        *([rulings.link(house, "never", *never_link)] if never_link else []),
+        *([rulings.withdrawal(house, withdraw)] if withdraw else []),
+    ]
+    then = impact.supposed(house, rules=rules_in(Path(rules)) if rules else None, rulings=made, now=datetime.now(UTC))
+    told = impact.impact(house.lake, then.lake)
+    show_impact(_console, told)
+    if out:
+        Path(out).write_text(json.dumps(told.told(), indent=1), encoding="utf-8")
+        _say(f"all of it: {out}")
+
+
 @identity_app.command("score")
 def identity_score(
     truth: Annotated[str, typer.Option(help="CSV or Parquet: source, record_id, person_id (and stream).")],

@@ -263,6 +263,11 @@ def _rejected(pieces: Sequence[_Piece], run_id: str) -> pl.DataFrame:
 # --- tables built from tables ---------------------------------------------------------------------------------------
 
 
+def derived(house: House, table: Table, window: Window) -> pl.DataFrame:
+    """The rows a build of `table`, a table made from tables, would publish for `window`; nothing is written."""
+    return _derived(house, table, _offered(house, table, window)).rows
+
+
 def _derived(house: House, table: Table, offered: Mapping[str, Any]) -> _Piece:
     inputs = _inputs(house, table)
     assert table.build is not None

@@ -40,16 +40,18 @@ def test_an_undone_merge_gives_both_customers_back_each_under_its_own_id() -> No
     assert resolved(evidence, undone, on=5).equals(undone)
 
 
-def test_who_was_merged_away_leaves_the_id_however_much_came_with_the_merge() -> None:
-    evidence = Evidence().visit(cookie="x", on=1).visit(cookie="y", on=1)
+def test_who_was_merged_away_leaves_the_id_however_much_came_since() -> None:
+    evidence = two_anns()
     first = resolved(evidence, on=2)
-    for cookie in ("x", "y"):
-        evidence.visit(cookie=cookie, login="ann", email="a", on=2)
-    merged = resolved(evidence, first, on=3)
-    (merge,) = merges(merged)
+    merged = resolved(evidence.visit(login="ann", email="a").visit(login="ann", email="b"), first, on=3)
+    for number in range(9):
+        evidence.visit(login=f"ann-{number}", email="b", on=3)
+    grown = resolved(evidence, merged, on=4)
+    (merge,) = merges(grown)
 
-    after = customer_of(resolved(evidence.undo(merge, merged), merged, on=4))
+    after = customer_of(resolved(evidence.undo(merge, grown), grown, on=5))
     assert {name: after[name] for name in customer_of(first)} == customer_of(first)
+    assert after[node("login", "ann-0")] == merge["other_customer_id"]
 
 
 def test_of_a_merge_of_three_only_the_two_are_apart_and_the_third_goes_by_the_evidence() -> None:
