@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import polars as pl
@@ -57,9 +58,18 @@ class Impact:
         return self.moves.filter("is_known").height
 
     @property
-    def revenue_moved(self) -> Any:
-        """What customers gain: what others lose, but for customers nobody knows by name. Decimal."""
-        return self.revenue.select((pl.col("after") - pl.col("before")).clip(lower_bound=0).sum()).item()
+    def revenue_gained(self) -> Decimal:
+        """What customers with a profile gain; more than others lose where it was nobody's who has one."""
+        return self._gained("after", "before")
+
+    @property
+    def revenue_lost(self) -> Decimal:
+        """What customers with a profile lose; more than others gain where it is nobody's who has one."""
+        return self._gained("before", "after")
+
+    def _gained(self, more: str, less: str) -> Decimal:
+        gained: Decimal = self.revenue.select((pl.col(more) - pl.col(less)).clip(lower_bound=0).sum()).item()
+        return gained
 
     def told(self) -> dict[str, Any]:
         """All of it, for JSON."""
@@ -75,7 +85,8 @@ class Impact:
             "moves": self.moves.to_dicts(),
             "profiles": self.profiles,
             "attributes": self.attributes,
-            "revenue_moved": str(self.revenue_moved),
+            "revenue_gained": str(self.revenue_gained),
+            "revenue_lost": str(self.revenue_lost),
             "revenue": self.revenue.cast({"before": pl.String, "after": pl.String}).to_dicts(),
         }
 

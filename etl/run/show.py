@@ -150,8 +150,8 @@ def show_impact(console: Console, told: Impact, *, limit: int = 10) -> None:
     )
     console.print(
         f"People whose id changes: {told.people:,} ({told.moves['records'].sum():,} records, "
-        f"{told.moves['nodes'].sum():,} nodes). Revenue that moves: {told.revenue_moved:,.2f}, "
-        f"of {told.revenue.height:,} customers."
+        f"{told.moves['nodes'].sum():,} nodes). Revenue that moves: gained {told.revenue_gained:,.2f}, "
+        f"lost {told.revenue_lost:,.2f}, of {told.revenue.height:,} customers."
     )
     profiles = ", ".join(f"{name} {count:,}" for name, count in told.profiles.items())
     console.print(f"Profiles in gold.customer_360: {profiles}.")
