@@ -32,6 +32,7 @@ class Ruling:
     right: Sequence[str] = ()
     undoes: str | None = None
     customer_id: str | None = None
+    other_customer_id: str | None = None
     withdraws: str | None = None
 
     def row(self, now: datetime) -> pl.DataFrame:
@@ -44,6 +45,7 @@ class Ruling:
             "right_node_ids": list(self.right) or None,
             "undoes": self.undoes,
             "customer_id": self.customer_id,
+            "other_customer_id": self.other_customer_id,
             "withdraws": self.withdraws,
             "made_at": now,
         }
@@ -77,7 +79,8 @@ def undoing(house: House, merge: str) -> Ruling:
             f"{len(found) or 'no'} merges have ids that begin so; c360 identity ledger --event merge lists them"
         )
     left, right = before_merge(house.lake.read(IDENTITY_MAP), found[0])
-    return Ruling("undo", left, right, undoes=found[0]["identity_event_id"], customer_id=found[0]["customer_id"])
+    merged = {name: found[0][name] for name in ("customer_id", "other_customer_id")}
+    return Ruling("undo", left, right, undoes=found[0]["identity_event_id"], **merged)
 
 
 def withdrawal(house: House, ruling_id: str) -> Ruling:

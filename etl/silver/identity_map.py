@@ -67,7 +67,7 @@ def settle(edges: pl.DataFrame, before: pl.DataFrame, undone: pl.DataFrame, *, k
     """node_id, node_kind, customer_id, is_known, valid_from: one row per node, sorted by node.
 
     valid_from is when the node was first seen in the world; null when no source says. undone: the merges that stand
-    undone, `right_node_ids` merged into `customer_id`.
+    undone: `right_node_ids` of `other_customer_id` went into `customer_id`, which had `left_node_ids`.
     """
     alone = pl.col("left_node_id") == pl.col("right_node_id")
     nodes = edges.filter(alone).select(
@@ -111,9 +111,10 @@ def _named(members: pl.DataFrame, before: pl.DataFrame, undone: pl.DataFrame, *,
         .agg(pl.len().alias("shared"), (~has_former).sum().alias("own"))
         .join(born, on="customer_id", how="left")
     )
-    kept = keep_ids(overlaps.join(_gone_again(members, undone), on=["component", "customer_id"], how="anti"))
+    gone = _gone_again(members, undone, overlaps)
+    kept = keep_ids(overlaps.join(gone, on=["component", "customer_id"], how="anti"))
     unnamed = members.filter(~pl.col("component").is_in(list(kept)))
-    kept |= keep_ids(_come_back(unnamed, former).join(born, on="customer_id", how="left"))
+    kept |= keep_ids(_come_back(unnamed, former, undone).join(born, on="customer_id", how="left"))
     taken = set(born["customer_id"])
     earliest = (
         members.sort("valid_from", "node_id", nulls_last=True)
@@ -144,14 +145,15 @@ def _merged_away(before: pl.DataFrame) -> pl.DataFrame:
     return ended.join(went_over, on=["node_id", "known_to"], how="semi").select("node_id", "customer_id")
 
 
-def _come_back(unnamed: pl.DataFrame, former: pl.DataFrame) -> pl.DataFrame:
+def _come_back(unnamed: pl.DataFrame, former: pl.DataFrame, undone: pl.DataFrame) -> pl.DataFrame:
     """component, customer_id, shared, own: how much of an id that was merged away is together again.
 
     `shared` is the nodes both have as a share of those either has: who is all of a former customer, and nothing else,
-    is that customer.
+    is that customer. Who came out of an undone merge is first of all who went into it: one more.
     """
     had = former.group_by("customer_id").agg(pl.len().alias("had"))
     has = unnamed.group_by("component").agg(pl.len().alias("has"))
+    out = _components_of(unnamed, undone, "right_node_ids", "other_customer_id")
     return (
         unnamed.select("node_id", "component")
         .join(former, on="node_id")
@@ -159,19 +161,31 @@ def _come_back(unnamed: pl.DataFrame, former: pl.DataFrame) -> pl.DataFrame:
         .agg(pl.len().alias("both"))
         .join(had, on="customer_id")
         .join(has, on="component")
+        .join(out.with_columns(first=pl.lit(1)), on=["component", "customer_id"], how="left")
         .select(
             "component",
             "customer_id",
-            shared=pl.col("both") / (pl.col("had") + pl.col("has") - pl.col("both")),
+            shared=pl.col("both") / (pl.col("had") + pl.col("has") - pl.col("both")) + pl.col("first").fill_null(0),
             own=pl.lit(0, pl.UInt32),
         )
     )
 
 
-def _gone_again(members: pl.DataFrame, undone: pl.DataFrame) -> pl.DataFrame:
-    """component, customer_id: who was merged into a customer and is no more leaves it its id, however large it grew."""
-    gone = undone.select("customer_id", node_id="right_node_ids").explode("node_id")
-    return gone.join(members, on="node_id").select("component", "customer_id").unique()
+def _gone_again(members: pl.DataFrame, undone: pl.DataFrame, overlaps: pl.DataFrame) -> pl.DataFrame:
+    """component, customer_id: who was merged into a customer and is no more leaves it its id, however large it grew.
+
+    Where the customer it was merged into has nodes of that id still; else nobody claims it.
+    """
+    stayed = _components_of(members, undone, "left_node_ids", "customer_id")
+    claimed = stayed.join(overlaps, on=["component", "customer_id"], how="semi")
+    gone = _components_of(members, undone, "right_node_ids", "customer_id")
+    return gone.join(claimed, on="customer_id", how="semi")
+
+
+def _components_of(members: pl.DataFrame, undone: pl.DataFrame, nodes: str, customer_id: str) -> pl.DataFrame:
+    """component, customer_id: where the nodes of one side of each undone merge are now, with one of its two ids."""
+    side = undone.select(customer_id=customer_id, node_id=nodes).explode("node_id")
+    return side.join(members, on="node_id").select("component", "customer_id").unique()
 
 
 def revised(before: pl.DataFrame, settled: pl.DataFrame, *, as_of: datetime) -> pl.DataFrame:

@@ -16,7 +16,9 @@ Sides = tuple[list[str], list[str]]
 
 
 def standing(rulings: pl.DataFrame) -> pl.DataFrame:
-    """The rulings nobody withdrew: ruling_id, ruling, left_node_ids, right_node_ids, undoes, customer_id, made_at.
+    """The rulings nobody withdrew: ruling_id, ruling, left_node_ids, right_node_ids, made_at.
+
+    Of an undone merge also undoes (its id), customer_id (who stayed) and other_customer_id (who went).
 
     Sorted by time and id. A withdrawal may be withdrawn too: then what it withdrew stands again.
     """
@@ -33,7 +35,16 @@ def standing(rulings: pl.DataFrame) -> pl.DataFrame:
     return (
         rulings.filter((pl.col("ruling") != "withdraw") & ~pl.col("ruling_id").is_in(list(withdrawn)))
         .sort("made_at", "ruling_id")
-        .select("ruling_id", "ruling", "left_node_ids", "right_node_ids", "undoes", "customer_id", "made_at")
+        .select(
+            "ruling_id",
+            "ruling",
+            "left_node_ids",
+            "right_node_ids",
+            "undoes",
+            "customer_id",
+            "other_customer_id",
+            "made_at",
+        )
     )
 
 

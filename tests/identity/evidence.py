@@ -97,6 +97,7 @@ class Evidence:
             right_node_ids=right,
             undoes=merge["identity_event_id"],
             customer_id=merge["customer_id"],
+            other_customer_id=merge["other_customer_id"],
         )
 
     def withdraw(self, ruling_id: str) -> Evidence:

@@ -54,6 +54,42 @@ def test_who_was_merged_away_leaves_the_id_however_much_came_since() -> None:
     assert after[node("login", "ann-0")] == merge["other_customer_id"]
 
 
+@pytest.mark.parametrize("hub", ["l0", "l1"])
+def test_who_comes_out_of_an_undone_merge_is_who_went_into_it_and_no_other_of_that_day(hub: str) -> None:
+    logins = [f"l{number}" for number in range(4)]
+    evidence = Evidence()
+    for login in logins:
+        evidence.visit(login=login)
+    first = resolved(evidence, on=2)
+    for login in logins:
+        for each in (hub, login):
+            evidence.visit(login=each, email=f"{hub}-{login}", on=2)
+    merged = resolved(evidence, first, on=3)
+    before, found = customer_of(first), merges(merged)
+
+    assert len(found) == 3
+    for merge in found:
+        after = customer_of(resolved(_copy(evidence).undo(merge, merged), merged, on=4))
+        two = [name for name, had in before.items() if had in (merge["customer_id"], merge["other_customer_id"])]
+        assert {name: after[name] for name in two} == {name: before[name] for name in two}
+
+
+def test_to_undo_what_is_apart_already_renames_nobody() -> None:
+    evidence = two_anns()
+    first = resolved(evidence, on=2)
+    evidence.visit(login="ann", email="a").visit(login="ann", email="b")
+    for number in range(9):
+        evidence.visit(login=f"ann-{number}", email="b")
+    merged = resolved(evidence, first, on=3)
+    (merge,) = merges(merged)
+    apart = resolved(evidence.ruling("never", record("crm:1"), record("shop:1")), merged, on=4)
+    undone = resolved(evidence.undo(merge, merged), apart, on=5)
+    before, after = customer_of(apart), customer_of(undone)
+
+    assert before[record("shop:1")] == after[record("shop:1")] == merge["customer_id"]
+    assert before[record("crm:1")] == after[record("crm:1")]
+
+
 def test_of_a_merge_of_three_only_the_two_are_apart_and_the_third_goes_by_the_evidence() -> None:
     evidence = Evidence().record("crm:1", "Ann", email="ann").record("shop:9", "Ann", email="ann", phone="p", on=2)
     first = resolved(evidence, on=3, rules=APART)

@@ -196,5 +196,12 @@ class Ledger(RuleBasedStateMachine):
 def test_any_sequence_of_merges_undos_and_rulings_is_the_plain_partition() -> None:
     run_state_machine_as_test(
         Ledger,
-        settings=settings(max_examples=25, stateful_step_count=14, deadline=None, derandomize=True, database=None),
+        settings=settings(
+            max_examples=25,
+            stateful_step_count=14,
+            deadline=None,
+            derandomize=True,
+            database=None,
+            report_multiple_bugs=False,
+        ),
     )
