@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
@@ -20,11 +20,13 @@ from rich.console import Console
 from etl import __version__
 from etl.errors import C360Error, WindowRefused
 from etl.model import Window
+from etl.model.window import moment_of
 from etl.settings import load_settings
 
 if TYPE_CHECKING:
     from etl.run.house import House
     from etl.run.pipeline import Outcome
+    from etl.run.rulings import Ruling
     from etl.serve.identity import Score
     from etl.settings import Settings
 
@@ -247,6 +249,7 @@ def dictionary(folder: Annotated[str, typer.Argument(help="Where the pages go.")
 
 
 _Record = Annotated[str, typer.Argument(help="A record, hubspot:1042, or an identifier, email:ann@example.org.")]
+_Merge = Annotated[str, typer.Argument(help="The id of a merge, or how it begins; see c360 identity ledger.")]
 
 
 @identity_app.command("explain")
@@ -293,42 +296,127 @@ def identity_audit(limit: Annotated[int, typer.Option(help="Show this many of ea
 @identity_app.command("always-link")
 def identity_always_link(one: _Record, other: _Record) -> None:
     """Rule that two are one customer, whatever the evidence; holds from the next run on, until withdrawn."""
-    _rule("always", one, other)
+    from etl.run import rulings
+
+    _rule(lambda house: rulings.link(house, "always", one, other))
 
 
 @identity_app.command("never-link")
 def identity_never_link(one: _Record, other: _Record) -> None:
     """Rule that two are never one customer, whatever the evidence; holds from the next run on, until withdrawn."""
-    _rule("never", one, other)
+    from etl.run import rulings
+
+    _rule(lambda house: rulings.link(house, "never", one, other))
 
 
-def _rule(ruling: str, one: str, other: str) -> None:
-    from etl.run import identity
-    from etl.run.house import open_house
+@identity_app.command("undo")
+def identity_undo(merge: _Merge) -> None:
+    """Undo a merge: what the two customers were just before it is apart again, each under its own id.
 
-    made = identity.rule(open_house(load_settings()), ruling, one, other, now=datetime.now(UTC))
-    _console.print(f"Ruling {made} stands. The next run keeps to it: c360 run, or the DAG rebuild in Airflow.")
+    Everything that came since goes by the evidence. Holds from the next run on, until withdrawn.
+    """
+    from etl.run import rulings
+
+    _rule(lambda house: rulings.undoing(house, merge))
 
 
 @identity_app.command("withdraw")
 def identity_withdraw(ruling: Annotated[str, typer.Argument(help="Its id; see c360 identity rulings.")]) -> None:
     """Withdraw a ruling; the next run goes by the evidence again."""
-    from etl.run import identity
-    from etl.run.house import open_house
+    from etl.run import rulings
 
-    identity.withdraw(open_house(load_settings()), ruling, now=datetime.now(UTC))
-    _console.print(f"Ruling {ruling} is withdrawn. The next run goes by the evidence again.")
+    _rule(lambda house: rulings.withdrawal(house, ruling))
+
+
+def _rule(said: Callable[[House], Ruling]) -> None:
+    from etl.run.house import open_house
+    from etl.run.rulings import rule
+
+    house = open_house(load_settings())
+    made = rule(house, said(house), now=datetime.now(UTC))
+    _console.print(f"Ruling {made} stands. The next run keeps to it: c360 run, or the DAG rebuild in Airflow.")
 
 
 @identity_app.command("rulings")
 def identity_rulings() -> None:
     """List the rulings that stand."""
+    from etl.run import rulings
+    from etl.run.house import open_house
+    from etl.run.show import show_rows
+
+    told = rulings.rulings(open_house(load_settings()))
+    show_rows(_console, tuple(name.replace("_", " ") for name in told.columns), told.rows())
+
+
+@identity_app.command("ledger")
+def identity_ledger(
+    of: Annotated[str, typer.Argument(help="Only of this customer: its id, a record or an identifier.")] = "",
+    event: Annotated[str, typer.Option(help="Only create, merge, split, undo, retire or ruling.")] = "",
+    limit: Annotated[int, typer.Option(help="Show at most this many.")] = 20,
+) -> None:
+    """List what happened to customers as such, the latest first: who was merged, split, undone, ruled about."""
     from etl.run import identity
     from etl.run.house import open_house
     from etl.run.show import show_rows
 
-    told = identity.rulings(open_house(load_settings()))
+    told = identity.ledger(open_house(load_settings()), event=event, of=of, limit=limit)
     show_rows(_console, tuple(name.replace("_", " ") for name in told.columns), told.rows())
+
+
+@identity_app.command("as-of")
+def identity_as_of(
+    record: _Record,
+    known: Annotated[str, typer.Option(metavar="DAY|TIME", help="As known then (system time); a day: its end.")],
+    valid: Annotated[
+        str, typer.Option(metavar="DAY|TIME", help="As of then in the world (valid time). Default: ever.")
+    ] = "",
+) -> None:
+    """Say which customer a record belonged to, as it was known at any time. SQL has it as silver.identity_map_at."""
+    from etl.run import identity
+    from etl.run.house import open_house
+
+    told = identity.as_known(open_house(load_settings()), record, moment_of(known), moment_of(valid) if valid else None)
+    if told.customer_id is None or told.known_from is None:
+        _say("No customer: it was not known then, or not there yet.")
+        return
+    until = f"until {told.known_to:%Y-%m-%d %H:%M}" if told.known_to else "to this day"
+    kind = "known" if told.is_known else "anonymous"
+    _say(f"{told.customer_id} ({kind}), held true from {told.known_from:%Y-%m-%d %H:%M} {until}")
+
+
+@identity_app.command("plan")
+def identity_plan(
+    rules: Annotated[str, typer.Option(metavar="FILE", help="A TOML file with the [identity] section to be.")] = "",
+    undo: Annotated[str, typer.Option(metavar="MERGE", help="As if this merge were undone.")] = "",
+    always_link: Annotated[tuple[str, str] | None, typer.Option(metavar="A B", help="As if so ruled.")] = None,
+    never_link: Annotated[tuple[str, str] | None, typer.Option(metavar="A B", help="As if so ruled.")] = None,
+    withdraw: Annotated[str, typer.Option(metavar="RULING", help="As if this ruling were withdrawn.")] = "",
+    out: Annotated[str, typer.Option(metavar="FILE", help="Write all of it as JSON, too.")] = "",
+) -> None:
+    """Show what other rules or rulings would do, before anything is applied; without any, what the next run will do.
+
+    Merges, splits, people whose id changes, attributes of gold.customer_360 and revenue that move. Nothing is written.
+    """
+    from pathlib import Path
+
+    from etl.run import impact, rulings
+    from etl.run.house import open_house
+    from etl.run.show import show_impact
+    from etl.settings import rules_in
+
+    house = open_house(load_settings())
+    made = [
+        *([rulings.undoing(house, undo)] if undo else []),
+        *([rulings.link(house, "always", *always_link)] if always_link else []),
+        *([rulings.link(house, "never", *never_link)] if never_link else []),
+        *([rulings.withdrawal(house, withdraw)] if withdraw else []),
+    ]
+    then = impact.supposed(house, rules=rules_in(Path(rules)) if rules else None, rulings=made, now=datetime.now(UTC))
+    told = impact.impact(house.lake, then.lake)
+    show_impact(_console, told)
+    if out:
+        Path(out).write_text(json.dumps(told.told(), indent=1), encoding="utf-8")
+        _say(f"all of it: {out}")
 
 
 @identity_app.command("score")

@@ -289,6 +289,8 @@ edge_kind = Column("edge_kind", _S, "kind of identifier that makes the edge; nul
     "email", "phone", "login", "card", "cookie", "device", "handle", "ruling"))  # fmt: skip
 left_node_id = node_id.named("left_node_id", "the record or the surer identifier")
 right_node_id = node_id.named("right_node_id", "the identifier; the node itself where the row only says it was seen")
+left_node_ids = Column("left_node_ids", _L, "the nodes of the one side", privacy=_PSEUDONYM)
+right_node_ids = Column("right_node_ids", _L, "the nodes of the other side", privacy=_PSEUDONYM)
 edge_count = Column("edge_count", _I, "times seen together", unit="rows", minimum=1)
 first_at = Column("first_at", _T, "first time seen together")
 last_at = Column("last_at", _T, "last time seen together")
@@ -305,14 +307,15 @@ valid_to = Column("valid_to", _T, "until when it held; null: still")
 known_from = Column("known_from", _T, "as of which build (end of its window) it was known")
 known_to = Column("known_to", _T, "until which build it was held true; null: still")
 identity_event_id = Column("identity_event_id", _S, "one change of identity", privacy=_PSEUDONYM)
-identity_event = Column("identity_event", _S, "what changed", allowed=("create", "merge", "split", "retire"))
+identity_event = Column("identity_event", _S, "what changed", allowed=(
+    "create", "merge", "split", "undo", "retire", "ruling"))  # fmt: skip
 other_customer_id = Column(
     "other_customer_id",
     _S,
-    "the customer merged away, or split from",
+    "the customer merged away, split from or come out of again; of a ruling, the other side's",
     privacy=_PSEUDONYM,
 )
-node_count = Column("node_count", _I, "nodes moved by the change", unit="nodes", minimum=0)
+node_count = Column("node_count", _I, "nodes moved by the change, or ruled about", unit="nodes", minimum=0)
 
 # --- gold: the customer and the campaign at a glance ------------------------------------------------------------------
 as_of_date = Column("as_of_date", _D, "last day counted; 30 and 90 day windows end with it")

@@ -220,6 +220,20 @@ def identity_rules(section: Mapping[str, Any], config: Path) -> IdentityRules:
     return rules
 
 
+def rules_in(path: Path) -> IdentityRules:
+    """The rules of identity in a file with an [identity] section, such as lakehouse.toml as it would be.
+
+    Raises: SettingsError when there is no such file or section, or it cannot be used.
+    """
+    if not path.is_file():
+        raise SettingsError(f"there is no file {path.name}; expected one with an [identity] section")
+    table = _read(path)
+    _check_keys(table, path)
+    if "identity" not in table:
+        raise SettingsError(f"{path.name} has no [identity] section; it would change nothing")
+    return identity_rules(table["identity"], path)
+
+
 def _read(config: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(config.read_text(encoding="utf-8"))
@@ -326,7 +340,7 @@ def _lake(written: str, base: Path, home: Path) -> Path | str:
     if "://" not in written:
         return (base / written).resolve() if written else home / "lake"
     if not re.fullmatch(r"s3://[^/]+(/.*)?", written):
-        raise SettingsError(f"lakehouse.lake is {written!r}; expected a folder, or s3://bucket/folder")
+        raise SettingsError(f"{CONFIG_NAME}: lakehouse.lake is {written!r}; expected a folder, or s3://bucket/folder")
     return written
 
 

@@ -85,15 +85,18 @@ DEAD_LETTERS = Table(
 IDENTITY_RULINGS = Table(
     layer=Layer.BRONZE,
     name="identity_rulings",
-    description="What people ruled of identity: two are one customer, or never are; or an earlier ruling is withdrawn. "
-    "A log: every build of identity keeps to what stands.",
+    description="What people ruled of identity: two are one customer, or never are; a merge is undone: what the two "
+    "customers were before it is apart; or an earlier ruling is withdrawn. A log: every build keeps to what stands.",
     grain="one row per ruling",
     key=("ruling_id",),
     columns=(
         Column("ruling_id", Type.STRING, "one ruling").required,
-        Column("ruling", Type.STRING, "what was ruled", allowed=("always", "never", "withdraw")).required,
-        f.left_node_id,
-        f.right_node_id,
+        Column("ruling", Type.STRING, "what was ruled", allowed=("always", "never", "undo", "withdraw")).required,
+        f.left_node_ids,
+        f.right_node_ids,
+        Column("undoes", Type.STRING, "the merge in silver.identity_events that is undone", privacy=Privacy.PSEUDONYM),
+        f.customer_id.named("customer_id", "of a merge that is undone the customer that stayed, the left side"),
+        f.customer_id.named("other_customer_id", "of a merge that is undone the customer that went, the right side"),
         Column("withdraws", Type.STRING, "the ruling that stands no longer"),
         Column("made_at", Type.TIMESTAMP, "when it was ruled").required,
     ),

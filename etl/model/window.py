@@ -88,3 +88,17 @@ def days_of(start: datetime, end: datetime) -> Iterator[date]:
     while day <= last:
         yield day
         day += timedelta(days=1)
+
+
+def moment_of(text: str) -> datetime:
+    """The UTC time `text` says: `2026-01-31T12:00`, or a day, which means its end: when all of it had happened.
+
+    Raises: WindowRefused when it is neither.
+    """
+    try:
+        if len(text) == len("2026-01-31"):
+            return Window.of_day(date.fromisoformat(text)).end
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise WindowRefused(f"time {text!r}: expected a day like 2026-01-31 or a time like 2026-01-31T12:00") from None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

@@ -280,17 +280,22 @@ def _rejected(pieces: Sequence[_Piece], run_id: str) -> pl.DataFrame:
 # --- tables built from tables ---------------------------------------------------------------------------------------
 
 
+def derived(house: House, table: Table, window: Window) -> pl.DataFrame:
+    """The rows a build of `table`, a table made from tables, would publish for `window`; nothing is written."""
+    return _whole(table, _inputs(house, table), _offered(house, table, window)).rows
+
+
 def _derived(house: House, table: Table, offered: Mapping[str, Any]) -> list[_Piece]:
     """The one piece of a table that needs all its history."""
     inputs = _inputs(house, table)
+    return _over(house, table, lambda _: _whole(table, inputs, offered), [None])
 
-    def build_whole(_: None) -> _Piece:
-        assert table.build is not None
-        built: pl.LazyFrame = table.build(**_wanted(table, {**inputs, **offered}))
-        rows = built.collect().select(_cast(table.columns))
-        return _Piece(rows, pl.DataFrame(), {WHOLE: _conserved(table, rows, inputs)})
 
-    return _over(house, table, build_whole, [None])
+def _whole(table: Table, inputs: Mapping[str, pl.LazyFrame], offered: Mapping[str, Any]) -> _Piece:
+    assert table.build is not None
+    built: pl.LazyFrame = table.build(**_wanted(table, {**inputs, **offered}))
+    rows = built.collect().select(_cast(table.columns))
+    return _Piece(rows, pl.DataFrame(), {WHOLE: _conserved(table, rows, inputs)})
 
 
 def _conserved(table: Table, rows: pl.DataFrame, inputs: Mapping[str, pl.LazyFrame]) -> Counts:

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 import polars as pl
 
-from etl.bronze.tables import IDENTITY_RULINGS
-from etl.errors import NameRefused, RulingRefused, SettingsError
-from etl.lake import Staged
-from etl.model.frames import schema_of
-from etl.privacy.pseudonyms import KINDS, RECORD, pseudonym
+from etl.errors import NameRefused, SettingsError
+from etl.privacy.pseudonyms import KINDS, pseudonym
 from etl.run.house import House
 from etl.serve import identity
 from etl.serve.identity import Link, Score
+from etl.silver import identity_map
 from etl.silver.identifiers import key_of
-from etl.silver.identity_edges import IDENTITY_EDGES, STRONG
+from etl.silver.identity_edges import IDENTITY_EDGES
+from etl.silver.identity_events import IDENTITY_EVENTS
 from etl.silver.identity_map import IDENTITY_MAP, current
 from etl.silver.person_records import PERSON_RECORDS
-from etl.silver.rulings import contradicted, standing
+
+#: How much of an event's id is shown, and enough to name it; a ruling's is no longer.
+SHORT = 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +44,8 @@ class Explanation:
 def explain(house: House, one: str, other: str) -> Explanation:
     """Why two records are one customer, or what stands between them. Raises: NameRefused for an unknown one."""
     edges = house.lake.read(IDENTITY_EDGES).collect()
-    records, now = _records(house), _customers(house)
-    nodes = [_node(house, records, now, name) for name in (one, other)]
+    records, now = records_of(house), customers_of(house)
+    nodes = [node_named(house, records, now, name) for name in (one, other)]
     customer = dict(now.filter(pl.col("node_id").is_in(nodes)).select("node_id", "customer_id").iter_rows())
     links = identity.chain(edges, *nodes)
     if links is None:
@@ -55,17 +55,17 @@ def explain(house: House, one: str, other: str) -> Explanation:
     return Explanation((customer[nodes[0]], customer[nodes[1]]), way, shown)
 
 
-def _records(house: House) -> pl.DataFrame:
+def records_of(house: House) -> pl.DataFrame:
     """node_id, source, stream, record_id of every record of a person."""
     return house.lake.read(PERSON_RECORDS).select("node_id", "source", "stream", "record_id").collect()
 
 
-def _customers(house: House) -> pl.DataFrame:
+def customers_of(house: House) -> pl.DataFrame:
     """node_id, node_kind, customer_id: the map as it stands."""
     return current(house.lake.read(IDENTITY_MAP)).select("node_id", "node_kind", "customer_id").collect()
 
 
-def _node(house: House, records: pl.DataFrame, now: pl.DataFrame, name: str) -> str:
+def node_named(house: House, records: pl.DataFrame, now: pl.DataFrame, name: str) -> str:
     """The node a person means: `source:record_id`, `source:stream:record_id`, `email:ann@example.org`, or a node id."""
     first, _, rest = name.partition(":")
     found = records.filter(
@@ -88,82 +88,70 @@ def _node(house: House, records: pl.DataFrame, now: pl.DataFrame, name: str) -> 
     )
 
 
-def rule(house: House, ruling: str, one: str, other: str, *, now: datetime) -> str:
-    """Rule that two are one customer (`always`) or never are (`never`); gives the ruling's id.
+def ledger(house: House, *, event: str = "", of: str = "", limit: int) -> pl.DataFrame:
+    """What happened to customers, the latest first: known_from, id (short), event, customer, other, nodes.
 
-    It holds from the next build of identity on, through every rebuild, until it is withdrawn. The same ruling again
-    is the one that stands. Raises: NameRefused for an unknown record, RulingRefused when it contradicts others.
+    Only one kind of `event`, or only what concerns one customer, given by its id, a record or an identifier.
+
+    Raises: NameRefused for a kind of event, a record or a customer there is not.
     """
-    records, known = _records(house), _customers(house)
-    left, right = sorted(_node(house, records, known, name) for name in (one, other))
-    if left == right:
-        raise RulingRefused("both names are one and the same record; name two")
-    kinds = known.filter(pl.col("node_id").is_in([left, right]))["node_kind"].to_list()
-    if weak := sorted({kind for kind in kinds if kind not in (RECORD, *STRONG)}):
-        raise RulingRefused(f"a {weak[0]} is nobody for sure; rule about records, or {', '.join(STRONG)}")
-    return _rule(house, ruling, now=now, left=left, right=right)
+    told = house.lake.read(IDENTITY_EVENTS).collect()
+    kinds = IDENTITY_EVENTS.column("identity_event").allowed
+    if event:
+        if event not in kinds:
+            raise NameRefused(f"the ledger of identity has no {event!r}; it has {', '.join(kinds)}")
+        told = told.filter(pl.col("identity_event") == event)
+    if of:
+        customer = of if _is_customer(told, of) else _customer(house, of)
+        told = told.filter(pl.any_horizontal(pl.col("customer_id", "other_customer_id") == customer))
+    return (
+        told.sort("known_from", "node_count", "identity_event_id", descending=[True, True, False])
+        .head(limit)
+        .select(
+            "known_from",
+            pl.col("identity_event_id").str.slice(0, SHORT).alias("id"),
+            pl.col("identity_event").alias("event"),
+            pl.col("customer_id").alias("customer"),
+            pl.col("other_customer_id").alias("other"),
+            pl.col("node_count").alias("nodes"),
+        )
+    )
 
 
-def withdraw(house: House, ruling_id: str, *, now: datetime) -> str:
-    """Withdraw a ruling; gives the id of the withdrawal. Raises: NameRefused when no such ruling stands."""
-    stands = standing(house.lake.read(IDENTITY_RULINGS).collect())
-    if ruling_id not in stands["ruling_id"].to_list():
-        raise NameRefused("no such ruling stands; c360 identity rulings lists those that do")
-    return _rule(house, "withdraw", now=now, withdraws=ruling_id)
+def _is_customer(events: pl.DataFrame, name: str) -> bool:
+    return name in events["customer_id"] or name in events["other_customer_id"]
 
 
-def _rule(
-    house: House,
-    ruling: str,
-    *,
-    now: datetime,
-    left: str | None = None,
-    right: str | None = None,
-    withdraws: str | None = None,
-) -> str:
-    """The ruling in the log, unless it stands already."""
-    said = f"{ruling}:{left}:{right}:{withdraws}:{now.isoformat()}"
-    ruling_id = f"r_{hashlib.sha256(said.encode()).hexdigest()[:12]}"
-
-    def build(version: int | None) -> Staged:
-        nonlocal ruling_id
-        stands = standing(house.lake.read(IDENTITY_RULINGS, version=version).collect())
-        if left is not None and right is not None:
-            same = stands.filter(
-                (pl.col("ruling") == ruling) & (pl.col("left_node_id") == left) & (pl.col("right_node_id") == right)
-            )
-            if same.height:
-                ruling_id = same["ruling_id"][0]
-                return Staged(IDENTITY_RULINGS.full_name, ())
-            if against := contradicted(stands, ruling, left, right):
-                raise RulingRefused(
-                    f"{ruling} contradicts {', '.join(against)}; withdraw that first (c360 identity withdraw "
-                    f"{against[0]}), or let it stand"
-                )
-        row = {
-            "ruling_id": ruling_id,
-            "ruling": ruling,
-            "left_node_id": left,
-            "right_node_id": right,
-            "withdraws": withdraws,
-            "made_at": now,
-        }
-        return house.lake.stage(IDENTITY_RULINGS, pl.DataFrame([row], schema=schema_of(IDENTITY_RULINGS.columns)))
-
-    house.lake.update(IDENTITY_RULINGS, build, load_id=f"ruling:{ruling_id}", replaces="nothing")
-    return ruling_id
+def _customer(house: House, name: str) -> str:
+    now = customers_of(house)
+    node = node_named(house, records_of(house), now, name)
+    return str(now.filter(pl.col("node_id") == node)["customer_id"].item())
 
 
-def rulings(house: House) -> pl.DataFrame:
-    """The rulings that stand, with their nodes as they are shown: ruling_id, ruling, one, other, made_at."""
-    stands = standing(house.lake.read(IDENTITY_RULINGS).collect())
-    nodes = [*stands["left_node_id"].to_list(), *stands["right_node_id"].to_list()]
-    shown = identity.names_of_nodes(house.lake.read(IDENTITY_EDGES).collect(), _records(house), nodes)
-    named = [
-        (ruling_id, ruling, shown.get(left, left), shown.get(right, right), made_at)
-        for ruling_id, ruling, left, right, made_at in stands.iter_rows()
-    ]
-    return pl.DataFrame(named, schema=["ruling_id", "ruling", "one", "other", "made_at"], orient="row")
+@dataclass(frozen=True, slots=True)
+class Then:
+    """What the map answered once: the customer of a record (None: it was not known, or not there), since when."""
+
+    customer_id: str | None
+    is_known: bool | None
+    known_from: datetime | None
+    known_to: datetime | None
+
+
+def as_known(house: House, record: str, known_at: datetime, valid_at: datetime | None = None) -> Then:
+    """Which customer a record belonged to, by what was known at `known_at`, as of `valid_at` in the world.
+
+    `known_at` is system time: the end of the window that was built last; `valid_at` valid time. Records that are gone
+    since are asked for by their node.
+
+    Raises: NameRefused for a record that was never known.
+    """
+    history = house.lake.read(IDENTITY_MAP)
+    node = node_named(house, records_of(house), history.select("node_id").unique().collect(), record)
+    rows = identity_map.known_at(history.filter(pl.col("node_id") == node), known_at, valid_at=valid_at)
+    for row in rows.select("customer_id", "is_known", "known_from", "known_to").collect().iter_rows():
+        return Then(*row)
+    return Then(None, None, None, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +166,7 @@ class Audit:
 def audit(house: House, *, limit: int) -> Audit:
     """What the guards turned away, and what the largest customers are held together by."""
     edges = house.lake.read(IDENTITY_EDGES).collect()
-    now = _customers(house)
+    now = customers_of(house)
     return Audit(
         identity.refused_edges(edges),
         identity.busiest(edges, limit=limit),
@@ -193,7 +181,9 @@ def score(house: House, truth: Path) -> Score:
     """
     labels = _labels(truth)
     by = [name for name in ("source", "stream", "record_id") if name in labels.columns]
-    pairs = _records(house).join(_customers(house), on="node_id").join(labels, on=by).select("customer_id", "person_id")
+    pairs = (
+        records_of(house).join(customers_of(house), on="node_id").join(labels, on=by).select("customer_id", "person_id")
+    )
     if pairs.is_empty():
         raise SettingsError(
             f"{truth.name}: none of its {labels.height} records is in the lake; check source and record_id"

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table as Grid
 
+from etl.run.impact import Impact
 from etl.run.pipeline import Outcome, State
 from etl.run.report import Report
 
@@ -138,3 +139,27 @@ def show_rows(console: Console, columns: Sequence[str], rows: Sequence[Sequence[
     for row in rows:
         grid.add_row(*("" if value is None else str(value) for value in row))
     console.print(grid)
+
+
+def show_impact(console: Console, told: Impact, *, limit: int = 10) -> None:
+    """What a change of identity would do: counts first, then the most of each."""
+    counts = told.counts
+    console.print(
+        f"Merges {counts['merge']:,}, splits {counts['split']:,}, merges that come apart again {counts['undo']:,}; "
+        f"customers created {counts['create']:,}, retired {counts['retire']:,}."
+    )
+    console.print(
+        f"People whose id changes: {told.people:,} ({told.moves['records'].sum():,} records, "
+        f"{told.moves['nodes'].sum():,} nodes). Revenue that moves: gained {told.revenue_gained:,.2f}, "
+        f"lost {told.revenue_lost:,.2f}, of {told.revenue.height:,} customers."
+    )
+    profiles = ", ".join(f"{name} {count:,}" for name, count in told.profiles.items())
+    console.print(f"Profiles in gold.customer_360: {profiles}.")
+    most = sorted(told.attributes.items(), key=lambda each: (-each[1], each[0]))
+    for title, columns, rows in (
+        ("Attributes that change, and of how many", ("attribute", "profiles"), most),
+        ("Whose id changes", told.moves.columns, told.moves.rows()),
+        ("Revenue that moves", told.revenue.columns, told.revenue.rows()),
+    ):
+        if rows:
+            show_rows(console, [name.replace("_", " ") for name in columns], rows[:limit], title=title)

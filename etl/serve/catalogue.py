@@ -108,6 +108,8 @@ def statements(connection: duckdb.DuckDBPyConnection, lake: Path | str, tables: 
         yield f"COMMENT ON VIEW {table.full_name} IS {literal(f'{table.description} Grain: {table.grain}.')}"
         for column in shown(table):
             yield f"COMMENT ON COLUMN {table.full_name}.{_quoted(column.name)} IS {literal(comment(column))}"
+    if identity_map is not None:
+        yield as_known(lake, identity_map)
 
 
 def shown(table: Table) -> tuple[Column, ...]:
@@ -150,6 +152,22 @@ def view(connection: duckdb.DuckDBPyConnection, lake: Path | str, table: Table, 
                 " WHERE known_to IS NULL AND valid_to IS NULL) AS m ON t.node_id = m.node_id"
             )
     return f"CREATE VIEW {table.full_name} AS SELECT {', '.join(columns)} FROM {source}"  # noqa: S608
+
+
+def as_known(lake: Path | str, identity_map: Table) -> str:
+    """`silver.identity_map_at(known, valid)`: the map as it was known at `known`, of what was there at `valid`.
+
+    `known` is system time, `valid` valid time (null or left out: ever); the same answer as `identity_map.known_at`.
+    """
+    nodes = literal(table_path(lake, identity_map))
+    return f"""
+        CREATE MACRO silver.identity_map_at(known, valid := NULL) AS TABLE
+        SELECT * FROM delta_scan({nodes})
+        WHERE known_from <= CAST(known AS TIMESTAMPTZ)
+          AND (known_to IS NULL OR known_to > CAST(known AS TIMESTAMPTZ))
+          AND (valid IS NULL OR valid_from IS NULL OR valid_from <= CAST(valid AS TIMESTAMPTZ))
+          AND (valid IS NULL OR valid_to IS NULL OR valid_to > CAST(valid AS TIMESTAMPTZ))
+    """  # noqa: S608
 
 
 def _quoted(name: str) -> str:

@@ -62,7 +62,8 @@ def connect(path: Path) -> duckdb.DuckDBPyConnection:
 
 def _published(connection: duckdb.DuckDBPyConnection) -> list[str]:
     """The directories of the published tables."""
-    return [row[0] for row in connection.execute("SELECT path FROM catalogue.published").fetchall()]
+    connection.execute("SELECT path FROM catalogue.published")  # a cursor of SQLAlchemy gives nothing back here
+    return [row[0] for row in connection.fetchall()]
 
 
 def run_sql(path: Path, sql: str, *, timeout_s: float, max_rows: int) -> tuple[tuple[str, ...], Rows]:

@@ -34,8 +34,8 @@ from etl.silver.given_names import Name, groups, normalised
 from etl.silver.order_lines import ORDER_LINES
 from etl.silver.orders import ORDERS
 from etl.silver.person_records import PERSON_RECORDS
-from etl.silver.resolution import Codes, Rulings, Verdict, components, guarded, numbered, suspects
-from etl.silver.rulings import standing
+from etl.silver.resolution import Codes, Rulings, Verdict, are_apart, components, guarded, joinable, numbered, suspects
+from etl.silver.rulings import Sides, ruled_apart, standing
 from etl.silver.social_posts import SOCIAL_POSTS
 from etl.silver.web_events import WEB_EVENTS
 
@@ -185,12 +185,12 @@ def judged(
         for node, given, family in names.select("node_id", "given_name", "family_name").sort("node_id").iter_rows()
         if (name := normalised(given))
     }
-    ruled = _ruled(nodes, standing(empty(IDENTITY_RULINGS.columns)) if rulings is None else rulings)
-    always = ruled.filter(pl.col("ruling") == "always").select(*strong.columns, edge_state=pl.lit("used"))
-    never = ruled.filter(pl.col("ruling") == "never").select("left_node_id", "right_node_id")
-    strong = strong.pipe(_with_caps, rules).pipe(_with_households, called, rules).pipe(_without_pairs, always)
-    strong = pl.concat([always, _with_guards(strong, called, always, never, rules)])
-    weak = _with_claims(weak, strong, nodes)
+    stands = standing(empty(IDENTITY_RULINGS.columns)) if rulings is None else rulings
+    always = _ruled_one(nodes, stands).select(*strong.columns, edge_state=pl.lit("used"))
+    apart = ruled_apart(stands, nodes["left_node_id"].to_list()) if stands.height else []
+    strong = strong.pipe(_with_caps, rules).pipe(_with_households, called, apart, rules).pipe(_without_pairs, always)
+    strong = pl.concat([always, _with_guards(strong, called, always, apart, rules)])
+    weak = _with_claims(weak, strong, nodes, apart)
 
     columns = IDENTITY_EDGES.column_names
     return pl.concat(
@@ -202,16 +202,17 @@ def judged(
     ).sort("left_node_id", "right_node_id")
 
 
-def _ruled(nodes: pl.DataFrame, rulings: pl.DataFrame) -> pl.DataFrame:
-    """The rulings between nodes that are there, as edges: the smaller node to the left, one row a pair."""
-    ends = pl.col("left_node_id"), pl.col("right_node_id")
+def _ruled_one(nodes: pl.DataFrame, stands: pl.DataFrame) -> pl.DataFrame:
+    """What is ruled one customer, of nodes that are there, as edges: the smaller node to the left, one row a pair."""
+    ends = pl.col("left_node_ids").list.first(), pl.col("right_node_ids").list.first()
     there = nodes.select(node="left_node_id", left_kind="node_kind")
     return (
-        rulings.with_columns(left_node_id=pl.min_horizontal(*ends), right_node_id=pl.max_horizontal(*ends))
+        stands.filter(pl.col("ruling") == "always")
+        .with_columns(left_node_id=pl.min_horizontal(*ends), right_node_id=pl.max_horizontal(*ends))
         .join(there, left_on="left_node_id", right_on="node")
         .join(there.select("node"), left_on="right_node_id", right_on="node")
         .sort("made_at", "ruling_id")
-        .unique(["left_node_id", "right_node_id", "ruling"], keep="first", maintain_order=True)
+        .unique(["left_node_id", "right_node_id"], keep="first", maintain_order=True)
         .with_columns(
             pl.col("left_kind").alias("node_kind"),
             pl.lit(RULING).alias("edge_kind"),
@@ -244,11 +245,14 @@ def _with_caps(strong: pl.DataFrame, rules: IdentityRules) -> pl.DataFrame:
     return strong.with_columns(pl.when(is_capped).then(pl.lit("capped")).alias("edge_state"))
 
 
-def _with_households(strong: pl.DataFrame, called: dict[str, Name], rules: IdentityRules) -> pl.DataFrame:
+def _with_households(
+    strong: pl.DataFrame, called: dict[str, Name], apart: Sequence[Sides], rules: IdentityRules
+) -> pl.DataFrame:
     """A shared e-mail or phone under more than one given name is the household's: it joins nobody by itself.
 
-    Its edges become `conflict`; instead, records of one name that share it are joined directly, by an edge between
-    the records. Records without a given name, or with one that fits several people, stay unjoined.
+    Unless surer kinds say that all who claim it are one, and nobody ruled otherwise. Its edges become `conflict`;
+    instead, records of one name that share it are joined directly, by an edge between the records. Records without a
+    given name, or with one that fits several people, stay unjoined.
     """
     given = {node: name.given for node, name in called.items()}
     claims = strong.filter(
@@ -258,13 +262,13 @@ def _with_households(strong: pl.DataFrame, called: dict[str, Name], rules: Ident
     ).with_columns(
         name=pl.col("left_node_id").replace_strict(given, default=None, return_dtype=pl.String),
         surely=pl.col("left_node_id").replace_strict(
-            _sure_components(strong, rules), default=None, return_dtype=pl.Int64
+            _sure_components(strong, apart, rules), default=None, return_dtype=pl.Int64
         ),
     )
-    apart = (pl.col("name").n_unique().over("right_node_id") > 1) & (
+    of_several = (pl.col("name").n_unique().over("right_node_id") > 1) & (
         pl.coalesce("surely", -1 - pl.int_range(pl.len())).n_unique().over("right_node_id") > 1
     )
-    shared = claims.filter(apart).sort("right_node_id", "left_node_id")
+    shared = claims.filter(of_several).sort("right_node_id", "left_node_id")
     crowded: list[str] = []
     ones: list[int] = []
     others: list[int] = []
@@ -289,12 +293,28 @@ def _with_households(strong: pl.DataFrame, called: dict[str, Name], rules: Ident
     return pl.concat([strong.with_columns(state.alias("edge_state")), between])
 
 
-def _sure_components(strong: pl.DataFrame, rules: IdentityRules) -> dict[str, int]:
+def _sure_components(strong: pl.DataFrame, apart: Sequence[Sides], rules: IdentityRules) -> dict[str, int]:
     """record or identifier -> its component by the kinds no household shares, so far as they are open."""
     sure = strong.filter(pl.col("edge_state").is_null() & ~pl.col("edge_kind").is_in(rules.household_kinds))
     numbers = numbered(pl.concat([sure["left_node_id"], sure["right_node_id"]]))
-    left, right = (_codes(sure[end], numbers) for end in ("left_node_id", "right_node_id"))
-    return dict(zip(numbers["node_id"], components(numbers.height, left, right).tolist(), strict=True))
+    coded = _surest_first(sure, numbers)
+    left, right = coded["left"].to_numpy(), coded["right"].to_numpy()
+    fine = joinable(numbers.height, left, right, Rulings(never=_numbered_sides(apart, numbers)))
+    component = components(numbers.height, left[fine], right[fine])
+    return dict(zip(numbers["node_id"], component.tolist(), strict=True))
+
+
+def _surest_first(edges: pl.DataFrame, numbers: pl.DataFrame) -> pl.DataFrame:
+    """The edges in the order they are believed in, with their `edge` number as they came and codes `left`, `right`."""
+    rank = pl.col("edge_kind").replace_strict(_SURENESS, return_dtype=pl.Int64)
+    return (
+        edges.with_row_index("edge")
+        .with_columns(
+            pl.Series("left", _codes(edges["left_node_id"], numbers)),
+            pl.Series("right", _codes(edges["right_node_id"], numbers)),
+        )
+        .sort(rank, pl.col("left_kind") != RECORD, "first_at", "left", "right", nulls_last=True)
+    )
 
 
 def _codes(nodes: pl.Series, numbers: pl.DataFrame) -> Codes:
@@ -318,21 +338,14 @@ def _between(one: pl.DataFrame, other: pl.DataFrame) -> pl.DataFrame:
 
 
 def _with_guards(
-    strong: pl.DataFrame, called: dict[str, Name], always: pl.DataFrame, never: pl.DataFrame, rules: IdentityRules
+    strong: pl.DataFrame, called: dict[str, Name], always: pl.DataFrame, apart: Sequence[Sides], rules: IdentityRules
 ) -> pl.DataFrame:
     """The edges still open get their verdict: rulings, veto and names, the surest and oldest evidence first."""
-    rank = pl.col("edge_kind").replace_strict(_SURENESS, return_dtype=pl.Int64)
-    ends = [frame[end] for frame in (strong, always, never) for end in ("left_node_id", "right_node_id")]
-    numbers = numbered(pl.concat(ends))
-    rulings = Rulings(*(_pairs_of(frame, numbers) for frame in (always, never)))
-    coded = (
-        strong.with_row_index("edge")
-        .with_columns(
-            pl.Series("left", _codes(strong["left_node_id"], numbers)),
-            pl.Series("right", _codes(strong["right_node_id"], numbers)),
-        )
-        .sort(rank, pl.col("left_kind") != RECORD, "first_at", "left", "right", nulls_last=True)
+    numbers = numbered(
+        pl.concat([frame[end] for frame in (strong, always) for end in ("left_node_id", "right_node_id")])
     )
+    rulings = Rulings(_pairs_of(always, numbers), _numbered_sides(apart, numbers))
+    coded = _surest_first(strong, numbers)
     open_edges = coded.filter(pl.col("edge_state").is_null())
     left, right = open_edges["left"].to_numpy(), open_edges["right"].to_numpy()
     joined = np.array(rulings.always, dtype=np.int64).reshape(-1, 2)
@@ -366,12 +379,26 @@ def _pairs_of(edges: pl.DataFrame, numbers: pl.DataFrame) -> list[tuple[int, int
     return list(zip(left.tolist(), right.tolist(), strict=True))
 
 
-def _with_claims(weak: pl.DataFrame, strong: pl.DataFrame, nodes: pl.DataFrame) -> pl.DataFrame:
+def _numbered_sides(apart: Sequence[Sides], numbers: pl.DataFrame) -> list[tuple[list[int], list[int]]]:
+    """The sides as node numbers, of nodes that have one."""
+    if not apart:
+        return []
+    number_of = dict(numbers.select("node_id", "node").iter_rows())
+    return [
+        (
+            [number_of[node] for node in left if node in number_of],
+            [number_of[node] for node in right if node in number_of],
+        )
+        for left, right in apart
+    ]
+
+
+def _with_claims(weak: pl.DataFrame, strong: pl.DataFrame, nodes: pl.DataFrame, apart: Sequence[Sides]) -> pl.DataFrame:
     """A browser or device belongs to the one customer that claims it, else to nobody.
 
     Claims are made by surer nodes: records and strong identifiers first; a device that none of them claims may
     belong with the one anonymous browser seen on it. Identifiers that are capped, or shared by a household, are
-    nobody's and so claim nothing: the edge takes their state.
+    nobody's and so claim nothing: the edge takes their state. A claim somebody ruled out is none.
     """
     used = strong.filter(pl.col("edge_state") == "used")
     numbers = numbered(nodes["left_node_id"])
@@ -389,6 +416,10 @@ def _with_claims(weak: pl.DataFrame, strong: pl.DataFrame, nodes: pl.DataFrame) 
         ]
     )
     attached = {*used["left_node_id"].to_list(), *used["right_node_id"].to_list()}
+    # customer under way -> the sides of rulings it stands on
+    ruled: defaultdict[int, set[tuple[int, int]]] = defaultdict(set)
+    for node, ends in Rulings(never=_numbered_sides(apart, numbers)).ends.items():
+        ruled[int(owner[node])] |= ends
     state_of: dict[tuple[str, str], str] = {}
     for kind in WEAK:
         claims: defaultdict[str, list[tuple[str, bool]]] = defaultdict(list)
@@ -402,7 +433,14 @@ def _with_claims(weak: pl.DataFrame, strong: pl.DataFrame, nodes: pl.DataFrame) 
                 state_of[left, right] = nobodys[left]
             else:
                 claims[right].append((left, left_kind not in (*WEAK, UNKNOWN)))
-        for right, claimants in claims.items():
+        for right, everyone in claims.items():
+            itself = int(owner[code[right]])
+            claimants = []
+            for left, is_strong in everyone:
+                if ruled and are_apart(ruled[int(owner[code[left]])], ruled[itself]):
+                    state_of[left, right] = Verdict.RULED_OUT.value
+                else:
+                    claimants.append((left, is_strong))
             known = {int(owner[code[left]]) for left, is_strong in claimants if is_strong}
             claiming = known or {int(owner[code[left]]) for left, _ in claimants}
             for left, _ in claimants:
@@ -410,6 +448,8 @@ def _with_claims(weak: pl.DataFrame, strong: pl.DataFrame, nodes: pl.DataFrame) 
                 state_of[left, right] = "used" if is_sole else "ambiguous"
             if len(claiming) == 1:
                 owner[code[right]] = claiming.pop()
+                if ruled:
+                    ruled[int(owner[code[right]])] |= ruled[itself]
     states = [state_of[pair] for pair in weak.select("left_node_id", "right_node_id").iter_rows()]
     return weak.with_columns(pl.Series("edge_state", states, dtype=pl.String))
 

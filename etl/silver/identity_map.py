@@ -12,26 +12,36 @@ from datetime import datetime, timedelta
 import polars as pl
 
 from etl import fields as f
+from etl.bronze.tables import IDENTITY_RULINGS
 from etl.model import Layer, Table
 from etl.model.frames import schema_of
 from etl.privacy.pseudonyms import RECORD
 from etl.silver.identity_edges import IDENTITY_EDGES, STRONG
 from etl.silver.resolution import components, keep_ids, new_id, numbered
+from etl.silver.rulings import standing
 
 # What a row of the map says; a change in any of it is a new row.
 _SAID = ("customer_id", "is_known", "node_kind", "valid_from")
 
 
 def build_identity_map(
-    identity_edges: pl.LazyFrame, *, previous: pl.LazyFrame, as_of: datetime, key: bytes
+    identity_edges: pl.LazyFrame,
+    identity_rulings: pl.LazyFrame,
+    *,
+    previous: pl.LazyFrame,
+    as_of: datetime,
+    key: bytes,
 ) -> pl.LazyFrame:
     """The map after all evidence known: earlier rows, closed where they no longer hold, and the new ones.
 
-    `previous` is the map as it stood. A component keeps the customer_id of the nodes it had there (`keep_ids`).
-    Unchanged evidence gives exactly the rows of `previous`. Sorted by node and known_from.
+    `previous` is the map as it stood. A component keeps the customer_id of the nodes it had there (`keep_ids`); one
+    that comes out of a customer again takes back the id its nodes were merged away from, and of two customers whose
+    merge is undone each has its own. What is ruled apart is apart in the edges already. Unchanged evidence gives
+    exactly the rows of `previous`. Sorted by node and known_from.
     """
     before = previous.collect()
-    settled = settle(identity_edges.collect(), before, key=key)
+    undone = standing(identity_rulings.collect()).filter(pl.col("ruling") == "undo")
+    settled = settle(identity_edges.collect(), before, undone, key=key)
     return revised(before, settled, as_of=as_of).lazy()
 
 
@@ -40,16 +50,24 @@ def current(identity_map: pl.LazyFrame) -> pl.LazyFrame:
     return identity_map.filter(pl.col("known_to").is_null() & pl.col("valid_to").is_null())
 
 
-def known_at(identity_map: pl.LazyFrame, moment: datetime) -> pl.LazyFrame:
-    """The map as it was known at `moment`: one row per node known then."""
+def known_at(identity_map: pl.LazyFrame, moment: datetime, *, valid_at: datetime | None = None) -> pl.LazyFrame:
+    """The map as it was known at `moment`: one row per node known then; with `valid_at` those that were there by then.
+
+    `moment` is system time, `valid_at` valid time. A node of which nobody says since when it is there, always was.
+    """
     is_open = pl.col("known_to").is_null() | (pl.col("known_to") > moment)
-    return identity_map.filter((pl.col("known_from") <= moment) & is_open)
+    known = identity_map.filter((pl.col("known_from") <= moment) & is_open)
+    if valid_at is None:
+        return known
+    has_begun = pl.col("valid_from").is_null() | (pl.col("valid_from") <= valid_at)
+    return known.filter(has_begun & (pl.col("valid_to").is_null() | (pl.col("valid_to") > valid_at)))
 
 
-def settle(edges: pl.DataFrame, before: pl.DataFrame, *, key: bytes) -> pl.DataFrame:
+def settle(edges: pl.DataFrame, before: pl.DataFrame, undone: pl.DataFrame, *, key: bytes) -> pl.DataFrame:
     """node_id, node_kind, customer_id, is_known, valid_from: one row per node, sorted by node.
 
-    valid_from is when the node was first seen in the world; null when no source says.
+    valid_from is when the node was first seen in the world; null when no source says. undone: the merges that stand
+    undone: `right_node_ids` of `other_customer_id` went into `customer_id`, which had `left_node_ids`.
     """
     alone = pl.col("left_node_id") == pl.col("right_node_id")
     nodes = edges.filter(alone).select(
@@ -66,7 +84,7 @@ def settle(edges: pl.DataFrame, before: pl.DataFrame, *, key: bytes) -> pl.DataF
         pl.Series("component", components(numbers.height, left.to_numpy(), right.to_numpy()), dtype=pl.Int64)
     )
     members = members.join(nodes, on="node_id", how="left", maintain_order="left")
-    named = _named(members, before, key=key)
+    named = _named(members, before, undone, key=key)
     return (
         members.join(named, on="component", how="left", maintain_order="left")
         .with_columns(_says_who(edges).any().over("component").alias("is_known"))
@@ -82,16 +100,21 @@ def _says_who(edges: pl.DataFrame) -> pl.Expr:
     return (pl.col("node_kind") == RECORD) | (is_strong & ~pl.col("node_id").is_in(crowded))
 
 
-def _named(members: pl.DataFrame, before: pl.DataFrame, *, key: bytes) -> pl.DataFrame:
-    """component, customer_id: the id its nodes had, or a new one made from its earliest node."""
+def _named(members: pl.DataFrame, before: pl.DataFrame, undone: pl.DataFrame, *, key: bytes) -> pl.DataFrame:
+    """component, customer_id: the id its nodes have, or one they had, or a new one made from its earliest node."""
     born = before.group_by("customer_id").agg(pl.col("known_from").min().alias("born_at"))
+    former = _merged_away(before)
+    has_former = pl.col("node_id").is_in(former["node_id"].unique().implode())
     overlaps = (
         members.join(before.filter(pl.col("known_to").is_null()).select("node_id", "customer_id"), on="node_id")
         .group_by("component", "customer_id")
-        .agg(pl.len().alias("shared"))
+        .agg(pl.len().alias("shared"), (~has_former).sum().alias("own"))
         .join(born, on="customer_id", how="left")
     )
-    kept = keep_ids(overlaps)
+    gone = _gone_again(members, undone, overlaps)
+    kept = keep_ids(overlaps.join(gone, on=["component", "customer_id"], how="anti"))
+    unnamed = members.filter(~pl.col("component").is_in(list(kept)))
+    kept |= keep_ids(_come_back(unnamed, former, undone).join(born, on="customer_id", how="left"))
     taken = set(born["customer_id"])
     earliest = (
         members.sort("valid_from", "node_id", nulls_last=True)
@@ -107,6 +130,62 @@ def _named(members: pl.DataFrame, before: pl.DataFrame, *, key: bytes) -> pl.Dat
         {"component": list(kept), "customer_id": list(kept.values())},
         schema={"component": pl.Int64, "customer_id": pl.String},
     )
+
+
+def _merged_away(before: pl.DataFrame) -> pl.DataFrame:
+    """node_id, customer_id: the nodes a customer had when the last of it went over to others.
+
+    Such an id is nobody's now; it may come back to these nodes, and to no others.
+    """
+    last = before.group_by("customer_id").agg(
+        pl.col("known_to").max(), pl.col("known_to").is_null().any().alias("is_alive")
+    )
+    ended = before.join(last.filter(~pl.col("is_alive")), on=["customer_id", "known_to"])
+    went_over = before.select("node_id", known_to="known_from")
+    return ended.join(went_over, on=["node_id", "known_to"], how="semi").select("node_id", "customer_id")
+
+
+def _come_back(unnamed: pl.DataFrame, former: pl.DataFrame, undone: pl.DataFrame) -> pl.DataFrame:
+    """component, customer_id, shared, own: how much of an id that was merged away is together again.
+
+    `shared` is the nodes both have as a share of those either has: who is all of a former customer, and nothing else,
+    is that customer. Who came out of an undone merge is first of all who went into it: one more.
+    """
+    had = former.group_by("customer_id").agg(pl.len().alias("had"))
+    has = unnamed.group_by("component").agg(pl.len().alias("has"))
+    out = _components_of(unnamed, undone, "right_node_ids", "other_customer_id")
+    return (
+        unnamed.select("node_id", "component")
+        .join(former, on="node_id")
+        .group_by("component", "customer_id")
+        .agg(pl.len().alias("both"))
+        .join(had, on="customer_id")
+        .join(has, on="component")
+        .join(out.with_columns(first=pl.lit(1)), on=["component", "customer_id"], how="left")
+        .select(
+            "component",
+            "customer_id",
+            shared=pl.col("both") / (pl.col("had") + pl.col("has") - pl.col("both")) + pl.col("first").fill_null(0),
+            own=pl.lit(0, pl.UInt32),
+        )
+    )
+
+
+def _gone_again(members: pl.DataFrame, undone: pl.DataFrame, overlaps: pl.DataFrame) -> pl.DataFrame:
+    """component, customer_id: who was merged into a customer and is no more leaves it its id, however large it grew.
+
+    Where the customer it was merged into has nodes of that id still; else nobody claims it.
+    """
+    stayed = _components_of(members, undone, "left_node_ids", "customer_id")
+    claimed = stayed.join(overlaps, on=["component", "customer_id"], how="semi")
+    gone = _components_of(members, undone, "right_node_ids", "customer_id")
+    return gone.join(claimed, on="customer_id", how="semi")
+
+
+def _components_of(members: pl.DataFrame, undone: pl.DataFrame, nodes: str, customer_id: str) -> pl.DataFrame:
+    """component, customer_id: where the nodes of one side of each undone merge are now, with one of its two ids."""
+    side = undone.select(customer_id=customer_id, node_id=nodes).explode("node_id")
+    return side.join(members, on="node_id").select("component", "customer_id").unique()
 
 
 def revised(before: pl.DataFrame, settled: pl.DataFrame, *, as_of: datetime) -> pl.DataFrame:
@@ -163,6 +242,6 @@ IDENTITY_MAP = Table(
         f.known_from.required,
         f.known_to,
     ),
-    inputs=(IDENTITY_EDGES,),
+    inputs=(IDENTITY_EDGES, IDENTITY_RULINGS),
     build=build_identity_map,
 )

@@ -8,9 +8,10 @@ the same evidence gives the same answer in whatever order it came. Nothing here 
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from enum import Enum
+from itertools import repeat
 
 import numpy as np
 import numpy.typing as npt
@@ -59,15 +60,33 @@ class _Side:
 
 @dataclass(frozen=True, slots=True)
 class Rulings:
-    """What people ruled, by node numbers: pairs that are one customer whatever guards say, and pairs that never are."""
+    """What people ruled, by node numbers: pairs that are one customer whatever guards say, and sides that never meet.
+
+    Of the two sides of `never` no node of the one is ever one customer with a node of the other.
+    """
 
     always: Sequence[tuple[int, int]] = ()
-    never: Sequence[tuple[int, int]] = ()
+    never: Sequence[tuple[Collection[int], Collection[int]]] = ()
 
     @property
     def nodes(self) -> set[int]:
         """Every node somebody ruled about."""
-        return {node for pair in (*self.always, *self.never) for node in pair}
+        return {node for pair in self.always for node in pair} | set(self.ends)
+
+    @property
+    def ends(self) -> dict[int, set[tuple[int, int]]]:
+        """node -> which sides it is on: (the number of the ruling, 0 or 1)."""
+        found: dict[int, set[tuple[int, int]]] = {}
+        for number, sides in enumerate(self.never):
+            for end, nodes in enumerate(sides):
+                for node in nodes:
+                    found.setdefault(node, set()).add((number, end))
+        return found
+
+
+def are_apart(one: Set[tuple[int, int]], other: Set[tuple[int, int]]) -> bool:
+    """True when what stands on sides `one` may not be one customer with what stands on sides `other`."""
+    return any((number, 1 - end) in other for number, end in one)
 
 
 def guarded(
@@ -83,10 +102,7 @@ def guarded(
     A constrained union-find: what was joined by earlier (surer) edges is never taken apart by a later one; rulings come
     first of all, and who rules two records one customer has seen both their cards.
     """
-    ruled: dict[int, set[tuple[int, int]]] = {}
-    for number, pair in enumerate(rulings.never):
-        for end, node in enumerate(pair):
-            ruled.setdefault(node, set()).add((number, end))
+    ruled = rulings.ends
     parent: dict[int, int] = {}
     side: dict[int, _Side] = {}
 
@@ -115,7 +131,7 @@ def guarded(
         one, other = sorted((root(left), root(right)))
         if one == other:
             verdicts.append(Verdict.USED)
-        elif any((number, 1 - end) in side[other].ruled for number, end in side[one].ruled):
+        elif are_apart(side[one].ruled, side[other].ruled):
             verdicts.append(Verdict.RULED_OUT)
         elif len(side[one].cards | side[other].cards) > 1 and ruled_one.isdisjoint((left, right)):
             verdicts.append(Verdict.VETOED)
@@ -127,16 +143,30 @@ def guarded(
     return verdicts
 
 
+def joinable(node_count: int, left: Codes, right: Codes, rulings: Rulings) -> npt.NDArray[np.bool_]:
+    """Which of the edges, (n_edges,), join no two sides that are ruled apart, when taken in the order given."""
+    fine = np.ones(len(left), dtype=np.bool_)
+    if not rulings.never:
+        return fine
+    component = components(node_count, left, right)
+    touched = np.isin(component[left], component[sorted(rulings.nodes)])
+    edges = zip(left[touched].tolist(), right[touched].tolist(), repeat(False))
+    fine[touched] = [verdict is Verdict.USED for verdict in guarded(edges, set(), {}, rulings)]
+    return fine
+
+
 def keep_ids(overlaps: pl.DataFrame) -> dict[int, str]:
     """Which component keeps which customer's id: component -> customer_id.
 
-    overlaps: component, customer_id, shared (nodes both have), born_at (when the id was first known). The largest
-    overlap goes first, then the older id, then the lexically smaller; a component gets one id, an id one component.
+    overlaps: component, customer_id, shared (nodes both have), born_at (when the id was first known), own (of the
+    shared nodes, those that never had another id to go back to). The largest overlap goes first, then the older id,
+    then the lexically smaller; of two components with as much of one id the one with more of its own. A component gets
+    one id, an id one component.
     """
     kept: dict[int, str] = {}
     given: set[str] = set()
     ordered = overlaps.sort(
-        "shared", "born_at", "customer_id", "component", descending=[True, False, False, False]
+        "shared", "born_at", "customer_id", "own", "component", descending=[True, False, False, True, False]
     ).select("component", "customer_id")
     for component, customer_id in ordered.iter_rows():
         if component not in kept and customer_id not in given:

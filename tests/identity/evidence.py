@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import polars as pl
 
-from etl.model import Table
+from etl.bronze.tables import IDENTITY_RULINGS
+from etl.model import USUAL_RULES, IdentityRules, Table
 from etl.model.frames import empty, schema_of
 from etl.privacy.pseudonyms import KINDS, node_of_record, pseudonym
 from etl.silver.identity_edges import IDENTITY_EDGES, build_identity_edges
-from etl.silver.identity_events import IDENTITY_EVENTS, build_identity_events
+from etl.silver.identity_events import IDENTITY_EVENTS, before_merge, build_identity_events
 from etl.silver.identity_map import IDENTITY_MAP, build_identity_map, current
 from tests.golden import frame_of
 
@@ -84,23 +86,40 @@ class Evidence:
 
     def ruling(self, ruling: str, left: str, right: str) -> Evidence:
         """What somebody ruled about two nodes."""
+        return self._ruled(ruling=ruling, left_node_ids=[left], right_node_ids=[right])
+
+    def undo(self, merge: Mapping[str, Any], identity_map: pl.DataFrame) -> Evidence:
+        """A merge of the ledger is undone: its customers as the map had them just before are apart."""
+        left, right = before_merge(identity_map.lazy(), merge)
+        return self._ruled(
+            ruling="undo",
+            left_node_ids=left,
+            right_node_ids=right,
+            undoes=merge["identity_event_id"],
+            customer_id=merge["customer_id"],
+            other_customer_id=merge["other_customer_id"],
+        )
+
+    def withdraw(self, ruling_id: str) -> Evidence:
+        """A ruling stands no longer."""
+        return self._ruled(ruling="withdraw", withdraws=ruling_id)
+
+    def _ruled(self, **said: Any) -> Evidence:
         number = len(self.rows["identity_rulings"])
         self.rows["identity_rulings"].append(
-            {
-                "ruling_id": f"r{number}",
-                "ruling": ruling,
-                "left_node_id": left,
-                "right_node_id": right,
-                "made_at": day(1) + timedelta(minutes=number),
-            }
+            {"ruling_id": f"r{number}", "made_at": day(1) + timedelta(minutes=number), **said}
         )
         return self
+
+    def rulings(self) -> pl.DataFrame:
+        """The log of rulings."""
+        return frame(IDENTITY_RULINGS, self.rows["identity_rulings"])
 
     def frames(self) -> dict[str, pl.LazyFrame]:
         return {name: frame(INPUTS[name], rows).lazy() for name, rows in self.rows.items()}
 
-    def edges(self) -> pl.DataFrame:
-        return build_identity_edges(**self.frames()).collect()
+    def edges(self, *, rules: IdentityRules = USUAL_RULES) -> pl.DataFrame:
+        return build_identity_edges(**self.frames(), rules=rules).collect()
 
 
 def frame(table: Table, rows: list[dict[str, Any]]) -> pl.DataFrame:
@@ -118,16 +137,28 @@ def node(kind: str, value: str) -> str:
     return pseudonym(kind, value, key=KEY)
 
 
-def resolved(evidence: Evidence | pl.DataFrame, previous: pl.DataFrame | None = None, *, on: int = 2) -> pl.DataFrame:
+def resolved(
+    evidence: Evidence | pl.DataFrame,
+    previous: pl.DataFrame | None = None,
+    *,
+    on: int = 2,
+    rules: IdentityRules = USUAL_RULES,
+    rulings: pl.DataFrame | None = None,
+) -> pl.DataFrame:
     """The map after `evidence`, as of the end of the day before `on`."""
-    edges = evidence.edges() if isinstance(evidence, Evidence) else evidence
+    edges = evidence.edges(rules=rules) if isinstance(evidence, Evidence) else evidence
+    if rulings is None:
+        rulings = evidence.rulings() if isinstance(evidence, Evidence) else empty(IDENTITY_RULINGS.columns)
     before = empty(IDENTITY_MAP.columns) if previous is None else previous
-    return build_identity_map(edges.lazy(), previous=before.lazy(), as_of=day(on), key=KEY).collect()
+    return build_identity_map(edges.lazy(), rulings.lazy(), previous=before.lazy(), as_of=day(on), key=KEY).collect()
 
 
-def ledger(identity_map: pl.DataFrame, previous: pl.DataFrame | None = None) -> pl.DataFrame:
+def ledger(
+    identity_map: pl.DataFrame, previous: pl.DataFrame | None = None, rulings: pl.DataFrame | None = None
+) -> pl.DataFrame:
     before = empty(IDENTITY_EVENTS.columns) if previous is None else previous
-    return build_identity_events(identity_map.lazy(), previous=before.lazy()).collect()
+    ruled = empty(IDENTITY_RULINGS.columns) if rulings is None else rulings
+    return build_identity_events(identity_map.lazy(), ruled.lazy(), previous=before.lazy()).collect()
 
 
 def customer_of(identity_map: pl.DataFrame) -> dict[str, str]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import deque
 from datetime import UTC, datetime
 
+import networkx as nx
 import numpy as np
 import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from etl.silver.given_names import Name
-from etl.silver.resolution import Verdict, components, guarded, keep_ids, new_id
+from etl.silver.resolution import Codes, Rulings, Verdict, components, guarded, joinable, keep_ids, new_id
 
 STEADY = settings(deadline=None, derandomize=True, database=None)
 GRAPHS = st.integers(1, 25).flatmap(
@@ -37,6 +38,58 @@ def by_walking(node_count: int, edges: list[tuple[int, int]]) -> list[int]:
                     label[other] = number
                     queue.append(other)
     return [label[node] for node in range(node_count)]
+
+
+@STEADY
+@given(GRAPHS)
+def test_components_are_those_of_networkx(graph: tuple[int, list[tuple[int, int]]]) -> None:
+    node_count, edges = graph
+    theirs: nx.Graph[int] = nx.Graph(edges)
+    theirs.add_nodes_from(range(node_count))
+    ours: dict[int, set[int]] = {}
+    for each, number in enumerate(components(node_count, *_ends(edges)).tolist()):
+        ours.setdefault(number, set()).add(each)
+
+    assert sorted(map(sorted, ours.values())) == sorted(map(sorted, nx.connected_components(theirs)))
+    assert [min(nodes) for nodes in ours.values()] == sorted(min(nodes) for nodes in ours.values())
+
+
+def test_components_of_a_large_random_graph_are_those_of_networkx() -> None:
+    theirs = nx.gnm_random_graph(20_000, 9_000, seed=7)
+    ours = components(20_000, *_ends(list(theirs.edges)))
+    members = (
+        pl.DataFrame({"node": range(20_000), "component": ours}).group_by("component").agg("node")["node"].to_list()
+    )
+
+    assert sorted(map(sorted, members)) == sorted(map(sorted, nx.connected_components(theirs)))
+
+
+def _ends(edges: list[tuple[int, int]]) -> tuple[Codes, Codes]:
+    """The edges as the two arrays that `components` takes."""
+    left, right = np.array(edges, dtype=np.int64).reshape(-1, 2).T
+    return left, right
+
+
+SIDES = st.tuples(*[st.sets(st.integers(0, 24), min_size=1, max_size=3)] * 2).filter(lambda two: not two[0] & two[1])
+
+
+@STEADY
+@given(GRAPHS, st.lists(SIDES, max_size=4))
+def test_what_is_ruled_apart_never_meets_and_every_edge_refused_would_have_made_it(
+    graph: tuple[int, list[tuple[int, int]]], sides: list[tuple[set[int], set[int]]]
+) -> None:
+    node_count, edges = graph
+    apart = [({n for n in left if n < node_count}, {n for n in right if n < node_count}) for left, right in sides]
+    fine = joinable(node_count, *_ends(edges), Rulings(never=apart)).tolist()
+    groups = {each: frozenset([each]) for each in range(node_count)}
+    expected = []
+    for left, right in edges:
+        both = groups[left] | groups[right]
+        expected.append(not any(both & one and both & other for one, other in apart))
+        if expected[-1]:
+            groups |= dict.fromkeys(both, both)
+
+    assert expected == fine
 
 
 @STEADY
@@ -74,7 +127,7 @@ def overlaps(*rows: tuple[int, str, int, int]) -> pl.DataFrame:
     schema = {"component": pl.Int64, "customer_id": pl.String, "shared": pl.UInt32, "born": pl.Int64}
     made = pl.DataFrame(rows, schema=schema, orient="row")
     return made.with_columns(
-        born_at=pl.lit(datetime(2026, 1, 1, tzinfo=UTC)) + pl.duration(days="born", time_unit="us")
+        own=pl.lit(0), born_at=pl.lit(datetime(2026, 1, 1, tzinfo=UTC)) + pl.duration(days="born", time_unit="us")
     ).drop("born")
 
 

@@ -26,7 +26,14 @@ MAP = Table(
     description="Which customer every node belongs to.",
     grain="one row per node and stretch of time",
     key=("node_id", "known_from"),
-    columns=(f.node_id.required, f.customer_id.required, f.valid_to, f.known_from.required, f.known_to),
+    columns=(
+        f.node_id.required,
+        f.customer_id.required,
+        f.valid_from,
+        f.valid_to,
+        f.known_from.required,
+        f.known_to,
+    ),
 )
 VISITS = Table(
     layer=Layer.SILVER,
@@ -82,7 +89,7 @@ def a_lake(folder: Path) -> Path:
         MAP,
         [
             {"node_id": NODE_OF_ANN, "customer_id": BOB, "known_from": then, "known_to": now},
-            {"node_id": NODE_OF_ANN, "customer_id": ANN, "known_from": now},
+            {"node_id": NODE_OF_ANN, "customer_id": ANN, "known_from": now, "valid_from": then},
             {"node_id": NODE_OF_BOB, "customer_id": BOB, "known_from": then},
         ],
     )

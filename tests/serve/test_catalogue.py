@@ -67,6 +67,22 @@ def test_without_an_identity_map_the_customer_is_unknown(lake: Path, tmp_path: P
     assert [(4, 0)] == ask(target, "select count(*), count(customer_id) from silver.visits")
 
 
+@pytest.mark.parametrize(
+    ("asked", "customers"),
+    [
+        ("'2025-12-31'", []),
+        ("'2026-01-01 12:00:00Z'", [BOB, BOB]),
+        ("timestamp '2026-01-02 00:00:00'", [ANN, BOB]),
+        ("now(), date '2026-01-01'", [ANN, BOB]),
+        ("now(), valid := timestamptz '2025-12-31 23:59:59Z'", [BOB]),
+    ],
+)
+def test_the_map_is_asked_as_it_was_known_at_any_time(catalogue: Path, asked: str, customers: list[str]) -> None:
+    query = f"select customer_id from silver.identity_map_at({asked}) order by all"
+
+    assert [(customer,) for customer in customers] == ask(catalogue, query)
+
+
 def test_a_column_declared_after_the_last_build_is_null(lake: Path, tmp_path: Path) -> None:
     import dataclasses
 
