@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import statistics
 import subprocess
@@ -38,9 +37,8 @@ PACKAGES = ("polars", "pyarrow", "deltalake", "httpx", "msgspec", "connectorx", 
 Check = Callable[[str, Path], None]
 
 
-def run(what: str, rows: int, repeats: int, contenders: tuple[str, ...]) -> list[dict[str, Any]]:
-    """Every run's figures. Raises: Unequal, naming who landed something else; CalledProcessError."""
-    runs: list[dict[str, Any]] = []
+def run(what: str, rows: int, repeats: int, contenders: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+    """Every run's figures as it ends. Raises: Unequal, naming who landed something else; CalledProcessError."""
     with TemporaryDirectory(prefix="c360-bench-") as folder:
         home = Path(folder)
         with _served(what, min(rows, 300), home / "few") as (address, is_equal):
@@ -50,9 +48,7 @@ def run(what: str, rows: int, repeats: int, contenders: tuple[str, ...]) -> list
             for repeat in range(repeats):
                 for name in contenders[repeat % len(contenders) :] + contenders[: repeat % len(contenders)]:
                     took = _once(name, address, home, is_equal)
-                    runs.append({"contender": name, "repeat": repeat, **took.figures()})
-                    print(_line(name, [took]), flush=True)
-    return runs
+                    yield {"contender": name, "repeat": repeat, **took.figures()}
 
 
 def _once(name: str, address: str, home: Path, is_equal: Check) -> Measured:
@@ -108,12 +104,13 @@ def _orders(path: Path) -> Any:
 # --- telling ----------------------------------------------------------------------------------------------------------
 
 
-def summary(runs: Sequence[dict[str, Any]], contenders: Sequence[str]) -> dict[str, dict[str, float]]:
+def summary(runs: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
     """Per contender the median and the least CPU-seconds, the median wall, and the highest peaks."""
     told = {}
-    for name in contenders:
+    for name in dict.fromkeys(each["contender"] for each in runs):
         mine = [each for each in runs if each["contender"] == name]
         told[name] = {
+            "runs": len(mine),
             "cpu_median": round(statistics.median(each["cpu"] for each in mine), 2),
             "cpu_least": round(min(each["cpu"] for each in mine), 2),
             "wall_median": round(statistics.median(each["wall"] for each in mine), 2),
@@ -123,11 +120,10 @@ def summary(runs: Sequence[dict[str, Any]], contenders: Sequence[str]) -> dict[s
     return told
 
 
-def _line(name: str, took: Sequence[Measured]) -> str:
-    (one,) = took
+def _line(one: dict[str, Any]) -> str:
     return (
-        f"{name:20} {one.cpu:7.2f} CPU-s {one.wall:7.2f} s  RSS {one.peak_rss / 2**20:5.0f} MB  "
-        f"PSS {one.peak_pss / 2**20:5.0f} MB  load {one.load:.1f}"
+        f"{one['contender']:20} {one['cpu']:7.2f} CPU-s {one['wall']:7.2f} s  RSS {one['peak_rss'] / 2**20:5.0f} MB  "
+        f"PSS {one['peak_pss'] / 2**20:5.0f} MB  load {one['load']:.1f}"
     )
 
 
@@ -142,15 +138,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     told = asked.parse_args(arguments)
     rows = told.rows or ROWS[told.what]
     contenders = tuple(name for name in CONTENDERS[told.what] if told.only is None or name in told.only)
+    told.results.mkdir(exist_ok=True)
+    runs: list[dict[str, Any]] = []
     try:
-        runs = run(told.what, rows, told.repeats, contenders)
+        for one in run(told.what, rows, told.repeats, contenders):
+            print(_line(one), flush=True)
+            runs.append(one)
+            _keep(told.results / f"ingest-{told.what}.json", told.what, rows, runs)
     except Unequal as problem:
         print(problem, file=sys.stderr)
         return 1
     except subprocess.CalledProcessError as problem:
         print(f"{problem.cmd} ended with {problem.returncode}:\n{problem.stderr[-3000:]}", file=sys.stderr)
         return 1
-    figures = summary(runs, contenders)
+    figures = summary(runs)
     ours = figures[contenders[0]]["cpu_median"]
     print(f"\n{told.what}: {rows:,} records, {told.repeats} repeats, all equal to what was served")
     for name, each in figures.items():
@@ -158,18 +159,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"{name:20} {each['cpu_median']:7.2f} CPU-s (least {each['cpu_least']:.2f})  {each['wall_median']:7.2f} s  "
             f"RSS {each['peak_rss_mb']:4.0f} MB  {each['cpu_median'] / ours:5.1f}x"
         )
-    told.results.mkdir(exist_ok=True)
+    return 0
+
+
+def _keep(path: Path, what: str, rows: int, runs: list[dict[str, Any]]) -> None:
+    """All runs so far, so that a benchmark broken off still tells."""
     result = {
-        "what": told.what,
+        "what": what,
         "rows": rows,
         "at": f"{datetime.now(UTC):%Y-%m-%dT%H:%MZ}",
-        "load": os.getloadavg(),
         "machine": machine(*PACKAGES),
-        "summary": figures,
+        "summary": summary(runs),
         "runs": runs,
     }
-    (told.results / f"ingest-{told.what}.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    return 0
+    path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

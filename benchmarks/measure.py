@@ -1,7 +1,8 @@
 """Runs a command and tells what it took: CPU-seconds, wall time and the most memory of its process and all below it.
 
 CPU-seconds are the kernel's own account of the process and the children it waited for; children that outlive it are
-added as last seen. Memory is sampled: PSS counts a page shared by several of the processes once, RSS once in each.
+added as last seen. Memory is sampled: PSS counts a page shared by several processes once, RSS once in each. What the
+kernel says of a child's greatest RSS is not used: it counts the parent's memory too, from before the child's program.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ def measured(
     return Measured(
         cpu=usage.ru_utime + usage.ru_stime + watch.cpu_left_behind(),
         wall=wall,
-        peak_rss=max(watch.peak_rss, usage.ru_maxrss * 1024),
+        peak_rss=watch.peak_rss,
         peak_pss=watch.peak_pss,
         threads=watch.threads,
         load=load,
@@ -94,6 +95,15 @@ def measured(
         output=texts.get("output", ""),
         errors=texts.get("errors", ""),
     )
+
+
+def _most_so_far(pid: int) -> int:
+    """The greatest RSS of one process since its program began, where Linux tells it; so no peak of it is missed."""
+    with suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return 0
 
 
 def _read(pipe: IO[str], name: str, texts: dict[str, str]) -> None:
@@ -137,6 +147,7 @@ class _Watch(threading.Thread):
 
     def _look(self, root: psutil.Process) -> None:
         rss = pss = threads = 0
+        self.peak_rss = max(self.peak_rss, _most_so_far(root.pid))
         self._below |= {each.pid: each for each in root.children(recursive=True)}
         for each in [root, *self._below.values()]:
             with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
