@@ -16,6 +16,7 @@ from etl.model import Layer, Table
 from etl.model.frames import schema_of
 from etl.privacy.pseudonyms import RECORD
 from etl.silver.identity_edges import IDENTITY_EDGES, STRONG
+from etl.silver.identity_matches import IDENTITY_MATCHES, linked
 from etl.silver.resolution import components, keep_ids, new_id, numbered
 
 # What a row of the map says; a change in any of it is a new row.
@@ -23,7 +24,12 @@ _SAID = ("customer_id", "is_known", "node_kind", "valid_from")
 
 
 def build_identity_map(
-    identity_edges: pl.LazyFrame, *, previous: pl.LazyFrame, as_of: datetime, key: bytes
+    identity_edges: pl.LazyFrame,
+    identity_matches: pl.LazyFrame,
+    *,
+    previous: pl.LazyFrame,
+    as_of: datetime,
+    key: bytes,
 ) -> pl.LazyFrame:
     """The map after all evidence known: earlier rows, closed where they no longer hold, and the new ones.
 
@@ -31,7 +37,8 @@ def build_identity_map(
     Unchanged evidence gives exactly the rows of `previous`. Sorted by node and known_from.
     """
     before = previous.collect()
-    settled = settle(identity_edges.collect(), before, key=key)
+    edges = pl.concat([identity_edges.collect(), linked(identity_matches.collect())], how="diagonal")
+    settled = settle(edges, before, key=key)
     return revised(before, settled, as_of=as_of).lazy()
 
 
@@ -163,6 +170,6 @@ IDENTITY_MAP = Table(
         f.known_from.required,
         f.known_to,
     ),
-    inputs=(IDENTITY_EDGES,),
+    inputs=(IDENTITY_EDGES, IDENTITY_MATCHES),
     build=build_identity_map,
 )

@@ -43,7 +43,17 @@ def standardise_person_records(records: pl.LazyFrame, *, key: bytes, country: st
 
 def with_tidy_attributes(records: pl.LazyFrame) -> pl.LazyFrame:
     """Records with their attributes in comparable form; names as written, without what cannot be seen."""
-    texts = ("given_name", "family_name", "full_name", "street", "postal_code", "city", "region", "company")
+    texts = (
+        "given_name",
+        "family_name",
+        "full_name",
+        "street",
+        "postal_code",
+        "city",
+        "region",
+        "company",
+        "national_id",
+    )
     words = ("lifecycle_stage", "age_band", "income_band", "household_size")
     return (
         records.with_columns(clean(name) for name in texts + words)
@@ -111,6 +121,7 @@ PERSON_RECORDS = Table(
         f.given_name,
         f.family_name,
         f.birth_date,
+        f.national_id,
         f.street,
         f.postal_code,
         f.city,
@@ -139,6 +150,7 @@ PERSON_RECORDS = Table(
         f.family_name,
         f.full_name,
         f.birth_date,
+        f.national_id,
         f.street,
         f.postal_code,
         f.city,

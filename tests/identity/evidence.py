@@ -14,6 +14,7 @@ from etl.privacy.pseudonyms import KINDS, node_of_record, pseudonym
 from etl.silver.identity_edges import IDENTITY_EDGES, build_identity_edges
 from etl.silver.identity_events import IDENTITY_EVENTS, build_identity_events
 from etl.silver.identity_map import IDENTITY_MAP, build_identity_map, current
+from etl.silver.identity_matches import IDENTITY_MATCHES
 from tests.golden import frame_of
 
 KEY = b"golden"
@@ -118,11 +119,18 @@ def node(kind: str, value: str) -> str:
     return pseudonym(kind, value, key=KEY)
 
 
-def resolved(evidence: Evidence | pl.DataFrame, previous: pl.DataFrame | None = None, *, on: int = 2) -> pl.DataFrame:
+def resolved(
+    evidence: Evidence | pl.DataFrame,
+    previous: pl.DataFrame | None = None,
+    *,
+    on: int = 2,
+    matches: pl.DataFrame | None = None,
+) -> pl.DataFrame:
     """The map after `evidence`, as of the end of the day before `on`."""
+    found = empty(IDENTITY_MATCHES.columns) if matches is None else matches
     edges = evidence.edges() if isinstance(evidence, Evidence) else evidence
     before = empty(IDENTITY_MAP.columns) if previous is None else previous
-    return build_identity_map(edges.lazy(), previous=before.lazy(), as_of=day(on), key=KEY).collect()
+    return build_identity_map(edges.lazy(), found.lazy(), previous=before.lazy(), as_of=day(on), key=KEY).collect()
 
 
 def ledger(identity_map: pl.DataFrame, previous: pl.DataFrame | None = None) -> pl.DataFrame:
