@@ -317,6 +317,7 @@ def _pick(written: str) -> _Reader:
         "const": _text,
         "zone": _zone,
         "values": _texts,
+        "is_lenient": _flag,
     }
 
     def read(value: Any, where: str) -> Pick:

@@ -45,6 +45,7 @@ class Pick:
     epoch_us | date (ISO) | yyyymmdd | list. `const` is a value that stands nowhere but is true of the stream.
     `zone`: for local timestamps, the IANA zone they are in; None means UTC where no offset is written.
     `values` renames what the source calls things: {"SUBSCRIBED": "granted"}; others pass unchanged.
+    `is_lenient`: what cannot be read is no value, and the row stands; else the row goes to quarantine.
     """
 
     path: str = ""
@@ -52,6 +53,7 @@ class Pick:
     const: str | None = None
     zone: str | None = None
     values: Mapping[str, str] = field(default_factory=dict)
+    is_lenient: bool = False
 
     WRITTEN = (
         "text",

@@ -70,7 +70,7 @@ def in_use(identity_model: pl.DataFrame) -> tuple[int, Model] | None:
     if identity_model.is_empty():
         return None
     last = identity_model.sort("model_version").row(-1, named=True)
-    return last["model_version"], Model.from_json(last["parameters"])
+    return last["model_version"], Model.from_json(last["parameters"]).fit_for(COMPARED)
 
 
 IDENTITY_MODEL = Table(

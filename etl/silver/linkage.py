@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 OTHER = "other"
 
 #: Records a model is learnt from, at the least: from fewer, levels that matter are seen a handful of times.
-ENOUGH_RECORDS = 1_000
+ENOUGH_RECORDS = 500
 #: Pairs of records known to be one person's from which m is read off; with fewer it is estimated (EM).
 ENOUGH_KNOWN_PAIRS = 1_000
 #: Pairs a blocking rule must bring before EM learns from it.
@@ -189,11 +189,10 @@ COMPARED = Compared(
         ),
         Comparison(
             "email",
-            _lacks("email"),
+            f"{_lacks('email')} OR {_same('email')}",  # one mailbox would have joined them, or a guard forbade it
             # Addresses are made of names, so a namesake's looks much alike: only a slip of the finger counts, and
             # another digit or first letter is none (j.hahn and k.hahn, hahn71 and hahn73 are two people).
             (
-                Level("same", _same("email")),
                 Level(
                     "one slip apart", f"{_slips('email', 1)} AND {_same('email_digits')} AND {_same('email_initial')}"
                 ),
@@ -203,7 +202,7 @@ COMPARED = Compared(
         ),
         Comparison(
             "phone",
-            _lacks("phone"),
+            f"{_lacks('phone')} OR {_same('phone')}",
             (Level("one slip apart", _slips("phone", 1)),),
             other_says_nothing=True,
         ),
@@ -255,22 +254,26 @@ class Model:
         return json.dumps(asdict(self), sort_keys=True)
 
     @staticmethod
-    def from_json(text: str, compared: Compared = COMPARED) -> Model:
-        """The model `text` holds.
-
-        Raises: ModelRefused when it was learnt for another comparison set, with what differs.
-        """
+    def from_json(text: str) -> Model:
+        """The model `text` holds."""
         said = json.loads(text)
-        if differs := differences(said["compared"], compared.told()):
-            raise ModelRefused(
-                f"silver.identity_model: the model was learnt for another comparison set ({'; '.join(differs)}); "
-                "learn one for this set: c360 identity train"
-            )
         learnt = {
             name: {level: (float(m), float(u)) for level, (m, u) in levels.items()}
             for name, levels in said["learnt"].items()
         }
         return Model(said["prior"], learnt, said["compared"], said["learnt_from"])
+
+    def fit_for(self, compared: Compared) -> Model:
+        """The model itself.
+
+        Raises: ModelRefused when it was learnt for another comparison set, with what differs.
+        """
+        if differs := differences(self.compared, compared.told()):
+            raise ModelRefused(
+                f"silver.identity_model: the model was learnt for another comparison set ({'; '.join(differs)}); "
+                "learn one for this set: c360 identity train"
+            )
+        return self
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
@@ -494,6 +497,7 @@ def _linker(frame: pl.DataFrame, settings: SettingsCreator, *, threads: int) -> 
     api = DuckDBAPI(":memory:")
     for setting in (
         f"threads = {threads}",
+        "enable_progress_bar = false",
         "autoinstall_known_extensions = false",
         "autoload_known_extensions = false",
         "temp_directory = ''",
