@@ -10,22 +10,18 @@ would link from .8 on, and says so.
 
 from __future__ import annotations
 
-from datetime import date
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-from etl.model import Window
-from etl.run.house import House, open_house
-from etl.run.steps import build_table, ingest_stream
-from etl.settings import load_settings
+from etl.run.house import House
+from etl.run.steps import ingest_stream
 from etl.silver.identity_edges import IDENTITY_EDGES
 from etl.silver.identity_map import IDENTITY_MAP, current
 from etl.silver.person_records import PERSON_RECORDS
+from tests.identity.registers import DAY, register, settled
 from tests.identity.scoring import Score, pairwise
-
-DAY = Window.of_day(date(2026, 1, 1))
 
 FEBRL = """
 [sources.register.streams.feeds.fields]
@@ -50,50 +46,13 @@ email = "email"
 """
 
 
-def register(folder: Path, files: Path, pattern: str, key: str, fields: str, rules: str) -> House:
-    """A company whose one system is a register in a CSV file."""
-    (folder / "lakehouse.toml").write_text(
-        f"""
-[company]
-name = "register"
-country = "AU"
-first_day = 2026-01-01
-
-[identity]
-{rules}
-
-[sources.register]
-kind = "files"
-base_url = "{files}"
-
-[[sources.register.streams]]
-name = "people"
-kind = "snapshot"
-id = "{key}"
-request = {{ pattern = "{pattern}", format = "csv" }}
-
-[[sources.register.streams.feeds]]
-subject = "person_records"
-{fields}
-""",
-        encoding="utf-8",
-    )
-    return open_house(load_settings({}, cwd=folder))
-
-
 def scored(house: House, truth: dict[str, str]) -> Score:
     """Every step from the file to the map, against the truth (record -> person).
 
     A record that was turned away on its way would be nobody's: it counts as not linked.
     """
     ingest_stream(house, "register", "people", DAY, run_id="t")
-    wanted = {"silver.identity_map"}
-    for table in reversed(house.catalog.tables):
-        if table.full_name in wanted:
-            wanted |= {each.full_name for each in table.inputs}
-    for table in house.catalog.tables:
-        if table.full_name in wanted:
-            build_table(house, table.full_name, DAY, run_id="t")
+    settled(house)
     records = house.lake.read(PERSON_RECORDS).select("record_id", "node_id")
     found = records.join(current(house.lake.read(IDENTITY_MAP)), on="node_id").select("record_id", "customer_id")
     customers = dict(found.collect().iter_rows())
