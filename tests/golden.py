@@ -47,7 +47,7 @@ import polars as pl
 import yaml
 
 from etl import fields as f
-from etl.model import Column, Table, Type, Window
+from etl.model import USUAL_RULES, Column, Table, Type, Window
 from etl.model.frames import dtype, schema_of
 from etl.privacy.pseudonyms import node_of_record, pseudonym
 
@@ -59,6 +59,7 @@ ARGUMENTS: dict[str, Any] = {
     "key": KEY,
     "currency": "EUR",
     "country": "DE",
+    "rules": USUAL_RULES,
 }
 ENVELOPE: dict[str, pl.DataType] = {
     "_source": pl.String(),

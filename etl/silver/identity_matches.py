@@ -12,11 +12,11 @@ What is probable but not sure, or ambiguous, waits for a person: `c360 identity 
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import combinations
+from typing import NamedTuple
 
 import polars as pl
 
@@ -106,10 +106,10 @@ def linked(identity_matches: pl.DataFrame) -> pl.DataFrame:
 class _Side:
     """What the guards need to know of a component, or of several that were joined."""
 
-    cards: set[str] = field(default_factory=set)
-    names: set[Name] = field(default_factory=set)
-    births: set[str] = field(default_factory=set)
-    ruled: set[tuple[int, int]] = field(default_factory=set)
+    cards: frozenset[str] = frozenset()
+    names: frozenset[Name] = frozenset()
+    births: frozenset[str] = frozenset()
+    ruled: frozenset[tuple[int, int]] = frozenset()
 
     def add(self, other: _Side) -> None:
         self.cards |= other.cards
@@ -127,9 +127,10 @@ def objection(one: _Side, other: _Side, *, is_personal: bool) -> str | None:
         return "ruled_out"
     if len(one.cards | other.cards) > 1:
         return "vetoed"
-    if not is_personal and not (sides_agree(one.names, other.names) and _births_agree(one.births, other.births)):
-        return "conflict"
-    return None
+    if is_personal or (one.names == other.names and one.births == other.births):
+        return None
+    agree = sides_agree(one.names, other.names) and _births_agree(one.births, other.births)
+    return None if agree else "conflict"
 
 
 def _births_agree(one: Iterable[str], other: Iterable[str]) -> bool:
@@ -155,16 +156,23 @@ def with_states(
     """
     ordered = pairs.sort("match_weight", "left_node_id", "right_node_id", descending=[True, False, False])
     component = dict(
-        members.filter(pl.col("node_id").is_in(pl.concat([pairs["left_node_id"], pairs["right_node_id"]]).implode()))
+        pl.concat([pairs.select(node_id="left_node_id"), pairs.select(node_id="right_node_id")])
+        .unique()
+        .join(members, on="node_id")
         .select("node_id", "component")
         .iter_rows()
     )
     sides = _sides(set(component.values()), members, records, rulings)
     matches = [
-        _Match(component[left], component[right], weight, probability, _is_personal(levels, rules))
-        for left, right, weight, probability, levels in ordered.select(
-            "left_node_id", "right_node_id", "match_weight", "match_probability", "compared_levels"
-        ).iter_rows()
+        _Match(component[left], component[right], weight, probability, is_personal)
+        for left, right, weight, probability, is_personal in zip(
+            ordered["left_node_id"],
+            ordered["right_node_id"],
+            ordered["match_weight"],
+            ordered["match_probability"],
+            _is_personal(ordered["compared_levels"], rules),
+            strict=True,
+        )
     ]
     states: list[str | None] = [
         objection(sides[each.left], sides[each.right], is_personal=each.is_personal)
@@ -182,7 +190,7 @@ def with_states(
 
     for at, each in enumerate(matches):
         if states[at] is None:
-            one, other = sorted((root(each.left), root(each.right)))
+            one, other = root(each.left), root(each.right)
             if one != other:
                 states[at] = objection(sides[one], sides[other], is_personal=each.is_personal)
                 if states[at] is None:
@@ -192,8 +200,7 @@ def with_states(
     return ordered.with_columns(pl.Series("match_state", states, dtype=pl.String))
 
 
-@dataclass(frozen=True, slots=True)
-class _Match:
+class _Match(NamedTuple):
     """One pair, by components."""
 
     left: int
@@ -227,10 +234,13 @@ def _rivals(matches: list[_Match], states: list[str | None], sides: Mapping[int,
     return found
 
 
-def _is_personal(levels: str, rules: IdentityRules) -> bool:
-    """True when they agree in what no household shares; `household_kinds` says whether mailboxes and telephones are."""
+def _is_personal(levels: pl.Series, rules: IdentityRules) -> pl.Series:
+    """True where they agree in what no household shares; `household_kinds` says what a household does."""
     shared = {*rules.household_kinds, "given_name", *(each.name for each in COMPARED.comparisons if each.is_shared)}
-    return any(level not in {None, OTHER} for name, level in json.loads(levels).items() if name not in shared)
+    names = [each.name for each in COMPARED.comparisons]
+    told = levels.str.json_decode(pl.Struct(dict.fromkeys(names, pl.String()))).struct.unnest()
+    agrees = (pl.col(name).is_not_null() & (pl.col(name) != OTHER) for name in names if name not in shared)
+    return told.select(personal=pl.any_horizontal(agrees))["personal"]
 
 
 def _sides(wanted: set[int], members: pl.DataFrame, records: pl.DataFrame, rulings: pl.DataFrame) -> dict[int, _Side]:
@@ -238,21 +248,21 @@ def _sides(wanted: set[int], members: pl.DataFrame, records: pl.DataFrame, rulin
     sides = {component: _Side() for component in wanted}
     there = members.filter(pl.col("component").is_in(list(wanted)))
     for node, component in there.filter(pl.col("node_kind") == UNIQUE).select("node_id", "component").iter_rows():
-        sides[component].cards.add(node)
+        sides[component].cards |= {node}
     told = records.select("node_id", "given_name", "family_name", pl.col("birth_date").dt.to_string("%Y-%m-%d"))
-    for component, given, family, born in (
-        there.join(told, on="node_id").select("component", "given_name", "family_name", "birth_date").iter_rows()
-    ):
-        if name := normalised(given):
-            sides[component].names.add(Name(name, normalised(family)))
+    written = there.join(told, on="node_id").select("component", "given_name", "family_name", "birth_date")
+    plain = {name: normalised(name) for each in ("given_name", "family_name") for name in written[each].unique()}
+    for component, given, family, born in written.iter_rows():
+        if name := plain[given]:
+            sides[component].names |= {Name(name, plain[family])}
         if born:
-            sides[component].births.add(born)
+            sides[component].births |= {born}
     component_of = dict(there.select("node_id", "component").iter_rows())
     never = rulings.filter(pl.col("ruling") == "never").select("left_node_id", "right_node_id")
     for number, ends in enumerate(never.iter_rows()):
         for end, node in enumerate(ends):
             if node in component_of:
-                sides[component_of[node]].ruled.add((number, end))
+                sides[component_of[node]].ruled |= {(number, end)}
     return sides
 
 

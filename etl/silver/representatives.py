@@ -99,10 +99,11 @@ def comparable(person_records: pl.DataFrame, members: pl.DataFrame, edges: pl.Da
         )
         .with_columns(
             given_initial=pl.col("given_name").str.slice(0, 1),
-            given_start=pl.col("given_name").str.slice(0, 2),
+            given_start=pl.col("given_name").str.slice(0, 3),
             nicknames=_nicknames("given_name"),
             family_initial=pl.col("family_name").str.slice(0, 1),
-            family_start=pl.col("family_name").str.slice(0, 2),
+            family_start=pl.col("family_name").str.slice(0, 3),
+            street_start=pl.col("street").str.slice(0, 1),
             birth_year=pl.col("birth_date").str.slice(0, 4),
             email_name=pl.col("email").str.extract(r"^([^@]+)"),
             email_initial=pl.col("email").str.slice(0, 1),
@@ -122,6 +123,7 @@ def representatives(records: pl.DataFrame) -> pl.DataFrame:
         "given_name": ("given_initial", "given_start", "nicknames"),
         "family_name": ("family_initial", "family_start"),
         "birth_date": ("birth_year",),
+        "postal_code": ("street_start",),
         "email": ("email_name", "email_digits", "email_initial"),
     }
     for chosen in _TOGETHER:

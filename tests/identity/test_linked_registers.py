@@ -5,7 +5,7 @@ half and a fifth of them corrupted copies. fake_1000 (Splink's): a thousand reco
 truth is in the files. All three hold unrelated people, so their configuration says that nobody shares a household.
 
 fake_1000's names, birth dates and addresses are corrupted so badly that few of its pairs are surer than .99; its owner
-would link from .8 on, and says so.
+would link from .7 on, and says so.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def test_febrl_is_linked_as_published(
 
 def test_fake_1000_is_linked_as_published(shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     files = shared / "data" / "fake_1000"
-    rules = "household_kinds = []\nlink_at = 0.8\nreview_at = 0.5"
+    rules = "household_kinds = []\nlink_at = 0.7\nreview_at = 0.5"
     house = register(tmp_path, files, "fake_1000.csv", "unique_id", FAKE_1000, rules)
     rows = pl.read_csv(files / "fake_1000.csv", infer_schema=False)
 
