@@ -31,7 +31,7 @@ def _name(rng: Random, words: str) -> str:
 
 
 def register(people: int, *, seed: int = 1) -> list[dict[str, Any]]:
-    """Two records of each of `people` people, the second with one slip; `record` is p000a and p000b."""
+    """Two records of each of `people` people, the second with one slip; `record` is p0000a and p0000b."""
     rng = Random(seed)
     rows: list[dict[str, Any]] = []
     for number in range(people):
@@ -51,7 +51,7 @@ def register(people: int, *, seed: int = 1) -> list[dict[str, Any]]:
             at = rng.randint(1, 3)
             text = str(person[slip])
             copy[slip] = text[:at] + text[at + 1] + text[at] + text[at + 2 :]
-        rows += [{"record": f"p{number:03d}a", **person}, {"record": f"p{number:03d}b", **copy}]
+        rows += [{"record": f"p{number:04d}a", **person}, {"record": f"p{number:04d}b", **copy}]
     return rows
 
 

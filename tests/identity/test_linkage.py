@@ -80,7 +80,7 @@ def test_no_value_of_a_person_is_in_a_model(learnt: tuple[pl.DataFrame, Model]) 
 def test_copies_are_found_again(learnt: tuple[pl.DataFrame, Model]) -> None:
     shown, model = learnt
     pairs = score(shown, model, least=0.99)
-    right = [left[:4] == other[:4] for left, other in pairs.select("left_node_id", "right_node_id").iter_rows()]
+    right = [left[:5] == other[:5] for left, other in pairs.select("left_node_id", "right_node_id").iter_rows()]
 
     assert all(right)
     assert len(right) > 250
@@ -221,3 +221,16 @@ def test_a_mailbox_a_guard_turned_away_is_not_compared_by() -> None:
 def test_the_set_tells_all_its_parts() -> None:
     assert json.loads(json.dumps(COMPARED.told())) == COMPARED.told()
     assert len(COMPARED.fingerprint) == 16
+
+
+def test_what_identifiers_joined_is_what_is_learnt_from_where_there_is_enough() -> None:
+    people = register(1050)
+    records = compared(people).with_columns(component=pl.col("node_id").str.slice(0, 5).rank("dense").cast(pl.Int64))
+    shown = representatives(compared(people[::2]))
+
+    model = learn(shown, records)
+
+    assert model is not None
+    assert model.learnt_from == "known_pairs"
+    assert model.learnt["given_name"]["same"][0] == pytest.approx(0.8, abs=0.04)
+    assert model.prior == pytest.approx(1 / (1050 * 1049 / 2), rel=0.01)

@@ -56,7 +56,7 @@ def test_a_case_tells_records_and_levels_and_no_value(house: House) -> None:
 
     assert cases.height > 200
     assert cases["weight"].is_sorted(descending=True)
-    assert "register:people:p000a" in cases["one"].to_list() + cases["other"].to_list()
+    assert "register:people:p0000a" in cases["one"].to_list() + cases["other"].to_list()
     assert [name for name in names if name in told] == []
 
 
