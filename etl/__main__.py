@@ -276,6 +276,47 @@ def identity_explain(one: _Record, other: _Record) -> None:
         ],
     )  # fmt: skip
 
+    for link in told.chain:
+        if steps := told.waterfalls.get(frozenset((link.left, link.right))):
+            show_rows(
+                _console,
+                ("compared", "level", "weight", "sum", "probability"),
+                [
+                    (
+                        step.comparison,
+                        step.level,
+                        f"{step.weight:+.2f}",
+                        f"{step.total:+.2f}",
+                        f"{step.probability:.4f}",
+                    )
+                    for step in steps
+                ],
+                title=f"What the match weighs, in bits: {told.shown[link.left]} and {told.shown[link.right]}",
+            )
+
+
+@identity_app.command("review")
+def identity_review(limit: Annotated[int, typer.Option(help="Show at most this many.")] = 20) -> None:
+    """List the cases that wait for you: probably one person, not surely. always-link or never-link closes one."""
+    from etl.run import identity
+    from etl.run.house import open_house
+    from etl.run.show import show_rows
+
+    cases = identity.review(open_house(load_settings()))
+    show_rows(_console, tuple(cases.columns), cases.head(limit).rows(), title=f"{cases.height} cases wait for review")
+
+
+@identity_app.command("train")
+def identity_train() -> None:
+    """Learn anew how much it weighs that two records agree; the next run compares all of them by it."""
+    from etl.run import identity
+    from etl.run.house import open_house
+
+    with _console.status("Learning"):
+        version, is_new = identity.train(open_house(load_settings()), now=datetime.now(UTC))
+    said = "is learnt; the next run compares by it" if is_new else "is what the records teach still; nothing changed"
+    _console.print(f"Model {version} {said}.")
+
 
 @identity_app.command("audit")
 def identity_audit(limit: Annotated[int, typer.Option(help="Show this many of each.")] = 10) -> None:

@@ -3,6 +3,8 @@
 C360Error                  exit 2   the user's to mend; printed without a traceback
 |-- SettingsError          lakehouse.toml or the environment says something we cannot use
 |-- NameRefused            a table, source or stream name that is unknown or not a name
+|-- RulingRefused          a ruling about identity that contradicts another, or is about nobody
+|-- ModelRefused           a model learnt for another comparison set than this program's
 |-- WindowRefused          a window that is empty, backwards, or not to be told from the run
 |-- DeclarationError       two declarations contradict each other (raised at import)
 |-- SourceError            a source did not answer, or not with what it promises
@@ -44,6 +46,10 @@ class NameRefused(C360Error):
 
 class RulingRefused(C360Error):
     """A ruling about identity that contradicts another, or is about nobody."""
+
+
+class ModelRefused(C360Error):
+    """A model that was learnt for another comparison set than the one it would be used with."""
 
 
 class WindowRefused(C360Error):

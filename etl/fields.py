@@ -99,6 +99,12 @@ given_name = Column("given_name", _S, "given name as written", privacy=_PERSONAL
 family_name = Column("family_name", _S, "family name as written", privacy=_PERSONAL)
 full_name = Column("full_name", _S, "name in one piece, where the source has it so", privacy=_PERSONAL)
 birth_date = Column("birth_date", _D, "date of birth", privacy=_SENSITIVE)
+national_id = Column(
+    "national_id",
+    _S,
+    "number a state gave the person (social security, tax, identity card); compared, never joined by",
+    privacy=_SENSITIVE,
+)
 street = Column("street", _S, "street and number", privacy=_PERSONAL)
 postal_code = Column("postal_code", _S, "postal code as written", privacy=_PERSONAL)
 city = Column("city", _S, "town", privacy=_PERSONAL)
@@ -299,6 +305,31 @@ edge_state = Column(
     _S,
     "what became of the edge",
     allowed=("used", "denied", "capped", "ambiguous", "conflict", "vetoed", "ruled_out"),
+)
+model_version = Column(
+    "model_version", _I, "number of the linkage model, from 1; the highest is the one in use", minimum=1
+)
+compared_fingerprint = Column("compared_fingerprint", _S, "fingerprint of the comparison set the model was learnt for")
+learnt_from = Column(
+    "learnt_from",
+    _S,
+    "known_pairs: of records identifiers had joined; em: expectation maximisation, where those were too few",
+    allowed=("known_pairs", "em"),
+)
+learnt_at = Column("learnt_at", _T, "as of which build the model was learnt")
+learnt_of = Column("learnt_of", _S, "JSON: table -> version the model was learnt from")
+parameters = Column(
+    "parameters", _S, "JSON: the prior, m and u of every level, and the comparison set; probabilities alone"
+)
+match_probability = Column(
+    "match_probability", _F, "probability that both are one person, by the model", minimum=0, maximum=1
+)
+match_weight = Column("match_weight", _F, "the same as a sum: the prior's weight and every comparison's", unit="bits")
+match_state = Column("match_state", _S, "what became of the match; `itself`: the representative alone", allowed=(
+    "itself", "link", "review", "weak", "ambiguous", "conflict", "vetoed", "ruled_out"))  # fmt: skip
+compared_levels = Column("compared_levels", _S, "JSON: comparison -> level that holds; null: nothing to compare")
+representative_digest = Column(
+    "representative_digest", _S, "keyed digest of what the representative was compared by", privacy=_PSEUDONYM
 )
 node_kind = Column("node_kind", _S, "record, or the kind of identifier", allowed=(
     "record", "card", "login", "email", "phone", "handle", "cookie", "device", "unknown"))  # fmt: skip

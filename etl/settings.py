@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from etl.errors import SettingsError
-from etl.model.identity import USUAL_RULES, IdentityRules
+from etl.model.identity import LEAST_LIKELY, USUAL_RULES, IdentityRules
 
 CONFIG_NAME = "lakehouse.toml"
 _KNOWN: dict[str, tuple[str, ...]] = {
@@ -200,9 +200,10 @@ def identity_rules(section: Mapping[str, Any], config: Path) -> IdentityRules:
     kinds = _texts(
         section.get("household_kinds", list(USUAL_RULES.household_kinds)), "identity.household_kinds", config
     )
-    for kind in (*caps, *kinds):
-        if kind not in USUAL_RULES.caps:
-            raise SettingsError(f"{config.name}: identity knows no kind {kind!r}{_guess(kind, USUAL_RULES.caps)}")
+    for known, named in ((USUAL_RULES.caps, caps), ((*USUAL_RULES.caps, "address"), kinds)):
+        for kind in named:
+            if kind not in known:
+                raise SettingsError(f"{config.name}: identity knows no kind {kind!r}{_guess(kind, known)}")
     rules = IdentityRules(
         caps={
             **USUAL_RULES.caps,
@@ -212,6 +213,11 @@ def identity_rules(section: Mapping[str, Any], config: Path) -> IdentityRules:
         link_at=_share(section.get("link_at", USUAL_RULES.link_at), "identity.link_at", config),
         review_at=_share(section.get("review_at", USUAL_RULES.review_at), "identity.review_at", config),
     )
+    if rules.review_at < LEAST_LIKELY:
+        raise SettingsError(
+            f"{config.name}: identity.review_at is {rules.review_at}; expected {LEAST_LIKELY} to 1: two records "
+            "that are more likely two people's are no case for review"
+        )
     if rules.review_at > rules.link_at:
         raise SettingsError(
             f"{config.name}: identity.review_at is {rules.review_at}, above identity.link_at, {rules.link_at}; "

@@ -352,6 +352,7 @@ def _pick(written: str) -> _Reader:
         "zone": _zone,
         "values": _texts,
         "prefix": _text,
+        "is_lenient": _flag,
     }
 
     def read(value: Any, where: str) -> Pick:

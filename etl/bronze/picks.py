@@ -347,7 +347,8 @@ def typed_columns(texts: pl.DataFrame, picks: Mapping[str, Pick], columns: Itera
         if name not in declared:
             continue
         value = typed(pl.col(name), pick.written, zone=pick.zone, as_type=declared[name])
-        expressions += [value.alias(name), (present(pl.col(name)) & value.is_null()).alias(name + BAD)]
+        bad = pl.lit(False) if pick.is_lenient else present(pl.col(name)) & value.is_null()
+        expressions += [value.alias(name), bad.alias(name + BAD)]
     return texts.with_columns(expressions)
 
 

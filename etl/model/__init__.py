@@ -1,7 +1,7 @@
 """The nouns of the house: frozen values, from which schemas, order, suites, docs and DAGs are made."""
 
 from etl.model.column import Column, Privacy, Type
-from etl.model.identity import USUAL_RULES, IdentityRules
+from etl.model.identity import LEAST_LIKELY, USUAL_RULES, IdentityRules
 from etl.model.source import (
     Ask,
     Auth,
@@ -24,6 +24,7 @@ from etl.model.table import Check, Layer, Partition, Severity, Table
 from etl.model.window import Window, days_of
 
 __all__ = [
+    "LEAST_LIKELY",
     "USUAL_RULES",
     "Ask",
     "Auth",

@@ -46,6 +46,7 @@ class Pick:
     `zone`: for local timestamps, the IANA zone they are in; None means UTC where no offset is written.
     `values` renames what the source calls things: {"SUBSCRIBED": "granted"}; others pass unchanged. `prefix` stands
     before every value that is not empty: it makes a number that only the source knows one that no other has.
+    `is_lenient`: what cannot be read is no value, and the row stands; else the row goes to quarantine.
     """
 
     path: str = ""
@@ -54,6 +55,7 @@ class Pick:
     zone: str | None = None
     values: Mapping[str, str] = field(default_factory=dict)
     prefix: str = ""
+    is_lenient: bool = False
 
     WRITTEN = (
         "text",

@@ -345,6 +345,7 @@ def _offered(house: House, table: Table, window: Window) -> dict[str, Any]:
         "country": lambda: settings.default_country,
         "rules": lambda: settings.identity,
         "previous": lambda: house.lake.read(table),
+        "versions": lambda: {each.full_name: house.lake.version(each) for each in table.inputs},
     }
     return {name: offer() for name, offer in _wanted(table, offers).items()}
 

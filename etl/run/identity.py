@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import product
 from pathlib import Path
 
 import polars as pl
 
-from etl.errors import NameRefused, SettingsError
+from etl.bronze.tables import IDENTITY_RULINGS
+from etl.errors import ModelRefused, NameRefused, SettingsError
+from etl.lake import Staged
 from etl.privacy.pseudonyms import KINDS, pseudonym
 from etl.run.house import House
 from etl.serve import identity
-from etl.serve.identity import Link, Score
+from etl.serve.identity import Link, Score, Step
 from etl.silver import identity_map
 from etl.silver.identifiers import key_of
 from etl.silver.identity_edges import IDENTITY_EDGES
 from etl.silver.identity_events import IDENTITY_EVENTS
 from etl.silver.identity_map import IDENTITY_MAP, current
+from etl.silver.identity_matches import IDENTITY_MATCHES
+from etl.silver.identity_model import IDENTITY_MODEL, next_model
+from etl.silver.linkage import ENOUGH_RECORDS, Model
 from etl.silver.person_records import PERSON_RECORDS
+from etl.silver.rulings import standing
 
 #: How much of an event's id is shown, and enough to name it; a ruling's is no longer.
 SHORT = 14
@@ -28,12 +37,14 @@ SHORT = 14
 class Explanation:
     """How two nodes stand to each other: the chain between them, or the nearest one, with what was refused on it.
 
-    `customers` are theirs; `shown` is how each node on the way is written.
+    `customers` are theirs; `shown` is how each node on the way is written. `waterfalls`: of every match on the way, by
+    its two nodes, how its weight comes about.
     """
 
     customers: tuple[str, str]
     chain: tuple[Link, ...]
     shown: dict[str, str]
+    waterfalls: dict[frozenset[str], tuple[Step, ...]]
 
     @property
     def are_one(self) -> bool:
@@ -43,7 +54,8 @@ class Explanation:
 
 def explain(house: House, one: str, other: str) -> Explanation:
     """Why two records are one customer, or what stands between them. Raises: NameRefused for an unknown one."""
-    edges = house.lake.read(IDENTITY_EDGES).collect()
+    matches = house.lake.read(IDENTITY_MATCHES).collect()
+    edges = pl.concat([house.lake.read(IDENTITY_EDGES).collect(), identity.as_edges(matches)], how="diagonal_relaxed")
     records, now = records_of(house), customers_of(house)
     nodes = [node_named(house, records, now, name) for name in (one, other)]
     customer = dict(now.filter(pl.col("node_id").is_in(nodes)).select("node_id", "customer_id").iter_rows())
@@ -52,7 +64,82 @@ def explain(house: House, one: str, other: str) -> Explanation:
         links = identity.chain(edges, *nodes, all_states=True)
     way = tuple(links or ())
     shown = identity.names_of_nodes(edges, records, [*nodes, *(link.right for link in way)])
-    return Explanation((customer[nodes[0]], customer[nodes[1]]), way, shown)
+    return Explanation((customer[nodes[0]], customer[nodes[1]]), way, shown, _waterfalls(house, matches, way))
+
+
+def _waterfalls(house: House, matches: pl.DataFrame, way: Iterable[Link]) -> dict[frozenset[str], tuple[Step, ...]]:
+    """The waterfall of every match on the way, by the model it was scored with."""
+    pairs = {frozenset((link.left, link.right)) for link in way if link.kind == identity.MATCH}
+    models = dict(house.lake.read(IDENTITY_MODEL).select("model_version", "parameters").collect().iter_rows())
+    found = {}
+    for left, right, levels, version in matches.select(
+        "left_node_id", "right_node_id", "compared_levels", "model_version"
+    ).iter_rows():
+        if (pair := frozenset((left, right))) in pairs:
+            found[pair] = identity.waterfall(Model.from_json(models[version]), json.loads(levels))
+    return found
+
+
+def review(house: House) -> pl.DataFrame:
+    """The cases that wait for a person, the likeliest first; those somebody ruled about since are closed.
+
+    one, other, probability, weight, state, agrees, differs: records as they are shown, comparisons and their levels.
+    """
+    now = dict(customers_of(house).select("node_id", "customer_id").iter_rows())
+    stands = standing(house.lake.read(IDENTITY_RULINGS).collect()).select("left_node_ids", "right_node_ids")
+    ruled = {
+        frozenset((now.get(one, one), now.get(other, other)))
+        for sides in stands.iter_rows()
+        for one, other in product(*sides)
+    }
+    matches = house.lake.read(IDENTITY_MATCHES).collect()
+    sides = {f"{side}_customer_id": pl.col(f"{side}_node_id").replace(now) for side in ("left", "right")}
+    cases = identity.waiting(matches.with_columns(**sides), ruled)
+    shown = identity.names_of_nodes(
+        house.lake.read(IDENTITY_EDGES).collect(),
+        records_of(house),
+        [*cases["left_node_id"].to_list(), *cases["right_node_id"].to_list()],
+    )
+    return cases.select(
+        pl.col("left_node_id").replace(shown).alias("one"),
+        pl.col("right_node_id").replace(shown).alias("other"),
+        pl.col("match_probability").round(4).alias("probability"),
+        pl.col("match_weight").round(2).alias("weight"),
+        pl.col("match_state").alias("state"),
+        "agrees",
+        "differs",
+    )
+
+
+def train(house: House, *, now: datetime) -> tuple[int, bool]:
+    """Learn a model of the records as they are; gives its version, and whether it is another than the one in use.
+
+    The next build compares everything by it. Raises: ModelRefused when the records are too few to learn from.
+    """
+    tables = (PERSON_RECORDS, IDENTITY_EDGES)
+    records, edges = (house.lake.read(table).collect() for table in tables)
+    versions = {table.full_name: house.lake.version(table) for table in tables}
+    learnt: pl.DataFrame | None = None
+    is_new = False
+
+    def build(version: int | None) -> Staged:
+        nonlocal learnt, is_new
+        before = house.lake.read(IDENTITY_MODEL, version=version).collect().sort("model_version")
+        learnt = next_model(records, edges, before, as_of=now, versions=versions)
+        if learnt.is_empty():
+            raise ModelRefused(
+                f"{records.height} records are too few to learn from; expected at least {ENOUGH_RECORDS}, "
+                "some of which agree"
+            )
+        is_new = before.is_empty() or before["parameters"][-1] != learnt["parameters"][0]
+        if not is_new:
+            learnt = before.tail(1)
+            return Staged(IDENTITY_MODEL.full_name, ())
+        return house.lake.stage(IDENTITY_MODEL, learnt)
+
+    house.lake.update(IDENTITY_MODEL, build, load_id=f"model:{now.isoformat()}", replaces="nothing")
+    assert learnt is not None
+    return int(learnt["model_version"][0]), is_new
 
 
 def records_of(house: House) -> pl.DataFrame:

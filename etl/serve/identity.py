@@ -6,13 +6,15 @@ records (`hubspot:contacts:1042`) or as a kind and its pseudonym: no value of a 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 import polars as pl
 
 from etl.privacy.pseudonyms import KINDS, RECORD
+from etl.silver.linkage import OTHER, Model
 
 USED = "used"
 _SURENESS = {kind: rank for rank, kind in enumerate((RECORD, *KINDS))}
@@ -113,6 +115,80 @@ def names_of_nodes(edges: pl.DataFrame, records: pl.DataFrame, nodes: Iterable[s
     shown = {node: f"{kind} {node[:12]}" for node, kind in alone.iter_rows()}
     told = records.filter(pl.col("node_id").is_in(wanted)).select("node_id", "source", "stream", "record_id")
     return shown | {node: f"{source}:{stream}:{record}" for node, source, stream, record in told.iter_rows()}
+
+
+# --- how probable -----------------------------------------------------------------------------------------------------
+
+MATCH = "match"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a waterfall: what was compared, the level that holds, its weight in bits, and the sum so far.
+
+    `probability` is what the sum so far says. The first step is the prior.
+    """
+
+    comparison: str
+    level: str
+    weight: float
+    total: float
+    probability: float
+
+
+def waterfall(model: Model, levels: Mapping[str, str | None]) -> tuple[Step, ...]:
+    """How a match weight comes about: the prior, then every comparison that had something to compare."""
+    total = model.prior_weight
+    steps = [Step("prior", "two random customers", total, total, _probability(total))]
+    for comparison, level in levels.items():
+        if level is not None:
+            weight = model.weight(comparison, level)
+            total += weight
+            steps.append(Step(comparison, level, weight, total, _probability(total)))
+    return tuple(steps)
+
+
+def _probability(weight: float) -> float:
+    return float(1 / (1 + 2.0**-weight))
+
+
+def as_edges(matches: pl.DataFrame) -> pl.DataFrame:
+    """Matches as edges between records, of kind `match`: a link is used, any other state stays what it is."""
+    return matches.filter(pl.col("left_node_id") != pl.col("right_node_id")).select(
+        "left_node_id",
+        "right_node_id",
+        node_kind=pl.lit(RECORD),
+        edge_kind=pl.lit(MATCH),
+        edge_count=pl.lit(1, pl.Int64),
+        first_at=pl.lit(None, pl.Datetime("us", "UTC")),
+        last_at=pl.lit(None, pl.Datetime("us", "UTC")),
+        sources=pl.lit([], pl.List(pl.String)),
+        edge_state=pl.when(pl.col("match_state") == "link").then(pl.lit(USED)).otherwise("match_state"),
+    )
+
+
+def waiting(matches: pl.DataFrame, ruled: Collection[frozenset[str]]) -> pl.DataFrame:
+    """The matches that wait for a person, the likeliest first: those to review, and those between several.
+
+    left_node_id, right_node_id, match_probability, match_weight, match_state, agrees, differs (comparisons and levels).
+    matches: with the customers of both sides, left_customer_id and right_customer_id. ruled: pairs of customers that
+    somebody ruled about already; their cases are closed.
+    """
+    cases = matches.filter(pl.col("match_state").is_in(["review", "ambiguous"])).sort(
+        "match_weight", "left_node_id", "right_node_id", descending=[True, False, False]
+    )
+    closed = [frozenset(pair) in ruled for pair in cases.select("left_customer_id", "right_customer_id").iter_rows()]
+    told = [json.loads(levels) for levels in cases["compared_levels"]]
+    return cases.with_columns(
+        pl.Series("agrees", [_told(levels, is_other=False) for levels in told], dtype=pl.String),
+        pl.Series("differs", [_told(levels, is_other=True) for levels in told], dtype=pl.String),
+    ).filter(~pl.Series(closed, dtype=pl.Boolean))
+
+
+def _told(levels: Mapping[str, str | None], *, is_other: bool) -> str:
+    """`given_name same, address same`: the comparisons that agree in some way, or those that do not."""
+    said = {name: level for name, level in levels.items() if level is not None and (level == OTHER) is is_other}
+    return ", ".join(name if is_other else f"{name} {level}" for name, level in said.items())
 
 
 # --- what was not believed --------------------------------------------------------------------------------------------

@@ -102,6 +102,11 @@ for _line, _names in enumerate(_NICKNAMES):
         _FAMILIES[normalised(_name)] = _FAMILIES.get(normalised(_name), frozenset()) | {_line}
 
 
+def families_of(name: str) -> frozenset[int]:
+    """The numbers of the names a normalised one is, or is a nickname of; names that share one can be one person's."""
+    return _FAMILIES.get(name, frozenset())
+
+
 @lru_cache(maxsize=1 << 16)
 def agree(one: str, other: str) -> bool:
     """True when two normalised names can be one person's; symmetric, not transitive (J agrees with Jan and Julia)."""

@@ -17,6 +17,7 @@ from etl.model import Layer, Table
 from etl.model.frames import schema_of
 from etl.privacy.pseudonyms import RECORD
 from etl.silver.identity_edges import IDENTITY_EDGES, STRONG
+from etl.silver.identity_matches import IDENTITY_MATCHES, linked
 from etl.silver.resolution import components, keep_ids, new_id, numbered
 from etl.silver.rulings import standing
 
@@ -26,6 +27,7 @@ _SAID = ("customer_id", "is_known", "node_kind", "valid_from")
 
 def build_identity_map(
     identity_edges: pl.LazyFrame,
+    identity_matches: pl.LazyFrame,
     identity_rulings: pl.LazyFrame,
     *,
     previous: pl.LazyFrame,
@@ -40,8 +42,9 @@ def build_identity_map(
     exactly the rows of `previous`. Sorted by node and known_from.
     """
     before = previous.collect()
+    edges = pl.concat([identity_edges.collect(), linked(identity_matches.collect())], how="diagonal")
     undone = standing(identity_rulings.collect()).filter(pl.col("ruling") == "undo")
-    settled = settle(identity_edges.collect(), before, undone, key=key)
+    settled = settle(edges, before, undone, key=key)
     return revised(before, settled, as_of=as_of).lazy()
 
 
@@ -242,6 +245,6 @@ IDENTITY_MAP = Table(
         f.known_from.required,
         f.known_to,
     ),
-    inputs=(IDENTITY_EDGES, IDENTITY_RULINGS),
+    inputs=(IDENTITY_EDGES, IDENTITY_MATCHES, IDENTITY_RULINGS),
     build=build_identity_map,
 )

@@ -88,7 +88,17 @@ def with_survivors(records: pl.LazyFrame, merges: pl.DataFrame) -> pl.LazyFrame:
 
 def with_tidy_attributes(records: pl.LazyFrame) -> pl.LazyFrame:
     """Records with their attributes in comparable form; names as written, without what cannot be seen."""
-    texts = ("given_name", "family_name", "full_name", "street", "postal_code", "city", "region", "company")
+    texts = (
+        "given_name",
+        "family_name",
+        "full_name",
+        "street",
+        "postal_code",
+        "city",
+        "region",
+        "company",
+        "national_id",
+    )
     words = ("lifecycle_stage", "age_band", "income_band", "household_size")
     return (
         records.with_columns(clean(name) for name in texts + words)
@@ -156,6 +166,7 @@ PERSON_RECORDS = Table(
         f.given_name,
         f.family_name,
         f.birth_date,
+        f.national_id,
         f.street,
         f.postal_code,
         f.city,
@@ -184,6 +195,7 @@ PERSON_RECORDS = Table(
         f.family_name,
         f.full_name,
         f.birth_date,
+        f.national_id,
         f.street,
         f.postal_code,
         f.city,

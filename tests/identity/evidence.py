@@ -16,6 +16,7 @@ from etl.privacy.pseudonyms import KINDS, node_of_record, pseudonym
 from etl.silver.identity_edges import IDENTITY_EDGES, build_identity_edges
 from etl.silver.identity_events import IDENTITY_EVENTS, before_merge, build_identity_events
 from etl.silver.identity_map import IDENTITY_MAP, build_identity_map, current
+from etl.silver.identity_matches import IDENTITY_MATCHES
 from tests.golden import frame_of
 
 KEY = b"golden"
@@ -144,13 +145,17 @@ def resolved(
     on: int = 2,
     rules: IdentityRules = USUAL_RULES,
     rulings: pl.DataFrame | None = None,
+    matches: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     """The map after `evidence`, as of the end of the day before `on`."""
     edges = evidence.edges(rules=rules) if isinstance(evidence, Evidence) else evidence
     if rulings is None:
         rulings = evidence.rulings() if isinstance(evidence, Evidence) else empty(IDENTITY_RULINGS.columns)
+    found = empty(IDENTITY_MATCHES.columns) if matches is None else matches
     before = empty(IDENTITY_MAP.columns) if previous is None else previous
-    return build_identity_map(edges.lazy(), rulings.lazy(), previous=before.lazy(), as_of=day(on), key=KEY).collect()
+    return build_identity_map(
+        edges.lazy(), found.lazy(), rulings.lazy(), previous=before.lazy(), as_of=day(on), key=KEY
+    ).collect()
 
 
 def ledger(

@@ -34,10 +34,14 @@ def test_every_step_of_every_window_is_done(ran: Ran) -> None:
     assert [o for o in ran.outcomes if o.state is not State.DONE] == []
 
 
+#: Two hundred people are too few to learn from, so nothing is compared by a model.
+UNLEARNT = ["silver.identity_model", "silver.identity_matches"]
+
+
 def test_every_table_holds_rows(ran: Ran) -> None:
     empty = [table.full_name for table in ran.house.catalog.tables if table_of(ran, table.full_name).is_empty()]
 
-    assert empty == []
+    assert empty == UNLEARNT
 
 
 def test_rows_that_came_in_are_rows_that_went_out_or_have_a_name(at_once: Ran) -> None:
