@@ -7,6 +7,7 @@ from typing import Any
 AGAIN = {
     "AirflowError",
     "C360Error",
+    "ClusterError",
     "CommitLost",
     "LakeError",
     "LakeFull",
