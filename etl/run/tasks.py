@@ -14,6 +14,7 @@ from etl.model import Window
 from etl.run.demo import reached_by_airflow
 from etl.run.house import House, open_house
 from etl.run.publish import publish as publish_house
+from etl.run.report import Report
 from etl.run.steps import build_table, ingest_stream
 from etl.settings import load_settings
 
@@ -28,12 +29,17 @@ def ingest(source: str, stream: str, key: str, run_id: str) -> dict[str, Any]:
     report = ingest_stream(_house(), source, stream, Window.parse(key), run_id=run_id)
     for warning in report.warnings:
         _log.warning(warning)
-    return asdict(report)
+    return told(report)
 
 
 def build(table: str, key: str, run_id: str) -> dict[str, Any]:
     """Build one table for a window; the report's counts. Raises: ConservationError, QualityError, LakeError."""
-    return asdict(build_table(_house(), table, Window.parse(key), run_id=run_id))
+    return told(build_table(_house(), table, Window.parse(key), run_id=run_id))
+
+
+def told(report: Report) -> dict[str, Any]:
+    """The report as what JSON has: of a tuple, XCom makes a dict of its own words."""
+    return {**asdict(report), "warnings": list(report.warnings)}
 
 
 def publish(run_id: str) -> dict[str, Any]:
