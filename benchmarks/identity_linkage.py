@@ -140,10 +140,13 @@ def _learn(folder: Path) -> None:
 
 def _link(folder: Path) -> None:
     """The measured part: representatives to customers."""
+    from etl.bronze.tables import IDENTITY_RULINGS
     from etl.model import LEAST_LIKELY, USUAL_RULES
+    from etl.model.frames import empty
     from etl.silver.identity_matches import linked, with_states
     from etl.silver.linkage import COMPARED, Model, score
     from etl.silver.resolution import components
+    from etl.silver.rulings import standing
 
     shown = pl.read_parquet(folder / "representatives.parquet")
     people = pl.read_parquet(folder / "people.parquet")
@@ -152,7 +155,7 @@ def _link(folder: Path) -> None:
     pairs = score(shown, model, least=LEAST_LIKELY).with_columns(compared_levels=levels)
     number = pl.int_range(pl.len(), dtype=pl.Int64)
     members = people.select("node_id", node_kind=pl.lit("record"), component=number)
-    no_rulings = pl.DataFrame(schema=dict.fromkeys(("ruling", "left_node_id", "right_node_id"), pl.String()))
+    no_rulings = standing(empty(IDENTITY_RULINGS.columns))
     judged = with_states(pairs, members, people, no_rulings, rules=USUAL_RULES)
     links = linked(judged).join(members.select(left_node_id="node_id", left="component"), on="left_node_id")
     links = links.join(members.select(right_node_id="node_id", right="component"), on="right_node_id")

@@ -366,16 +366,17 @@ def identity_withdraw(ruling: Annotated[str, typer.Argument(help="Its id; see c3
     """Withdraw a ruling; the next run goes by the evidence again."""
     from etl.run import rulings
 
-    _rule(lambda house: rulings.withdrawal(house, ruling))
+    _rule(lambda house: rulings.withdrawal(house, ruling), f"Ruling {ruling} is withdrawn.")
 
 
-def _rule(said: Callable[[House], Ruling]) -> None:
+def _rule(said: Callable[[House], Ruling], done: str = "") -> None:
     from etl.run.house import open_house
     from etl.run.rulings import rule
 
     house = open_house(load_settings())
     made = rule(house, said(house), now=datetime.now(UTC))
-    _console.print(f"Ruling {made} stands. The next run keeps to it: c360 run, or the DAG rebuild in Airflow.")
+    done = done or f"Ruling {made} stands."
+    _console.print(f"{done} The next run keeps to it: c360 run, or the DAG rebuild in Airflow.")
 
 
 @identity_app.command("rulings")

@@ -82,17 +82,14 @@ def _cluster(scheduler: str) -> Iterator[Client]:
             f"no Dask scheduler answers at {scheduler} ({type(problem).__name__}); start it, or check the address and, "
             "for tls, Dask's distributed.comm.tls settings"
         ) from None
-    try:
-        with client:
-            try:
-                client.wait_for_workers(1, timeout=WORKERS_SECONDS)
-            except (TimeoutError, OSError):
-                raise ClusterError(
-                    f"the Dask scheduler at {scheduler} had no worker for {WORKERS_SECONDS} s; start one"
-                ) from None
-            yield client
-    finally:
-        client.close()
+    with client:
+        try:
+            client.wait_for_workers(1, timeout=WORKERS_SECONDS)
+        except (TimeoutError, OSError):
+            raise ClusterError(
+                f"the Dask scheduler at {scheduler} had no worker for {WORKERS_SECONDS} s; start one"
+            ) from None
+        yield client
 
 
 def _computed(client: Client, function: Callable[[Piece], Result], pieces: Sequence[Piece], name: str) -> list[Result]:

@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
@@ -125,18 +125,21 @@ class Verdict:
         )
 
 
-def validate(table: Table, frames: Sequence[pl.DataFrame], *, window: str, run_id: str, docs: Path) -> Verdict:
+def validate(
+    table: Table, frames: Sequence[pl.DataFrame | pl.LazyFrame], *, window: str, run_id: str, docs: Path
+) -> Verdict:
     """The verdict on `frames`, the parts of one version of `table`; stored under `docs`, Data Docs not yet built.
 
     The same rows give the same verdict however they are cut into frames: row-wise counts are added, keys are
-    compared over all frames, and what concerns the whole (row counts, means) is asked of the whole.
+    compared over all frames, and what concerns the whole (row counts, means) is asked of the whole. Of lazy frames only
+    the columns that are asked of, a few expectations at a time, are ever in memory.
     `window` is the window's key, `run_id` the run's; neither may hold a personal value.
 
     Raises: DeclarationError when the suite names what the table lacks. A verdict is returned, never raised.
     """
     started = time.perf_counter()
     suite = suite_for(table)
-    parts = list(frames) or [empty(table.columns)]
+    parts = [_Part(frame.lazy()) for frame in frames] or [_Part(empty(table.columns).lazy())]
     with GATE, _hushed():
         answers = _ask(suite, parts)
         failures = tuple(
@@ -193,10 +196,30 @@ def _failure(expectation: Expectation, answer: _Answer) -> Failure:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Some rows of a version, with what is asked of them again and again."""
+
+    rows: pl.LazyFrame
+    schema: pl.Schema = field(init=False)
+    height: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "schema", self.rows.collect_schema())
+        object.__setattr__(self, "height", self.rows.select(pl.len()).collect().item())
+
+    def slices(self) -> Iterator[_Part]:
+        """Itself, or in pieces of at most SLICE_ROWS."""
+        if self.height <= SLICE_ROWS:
+            yield self
+        else:
+            yield from (_Part(self.rows.slice(at, SLICE_ROWS)) for at in range(0, self.height, SLICE_ROWS))
+
+
 # --- asking -----------------------------------------------------------------------------------------------------------
 
 
-def _ask(suite: Sequence[Expectation], frames: Sequence[pl.DataFrame]) -> list[_Answer | None]:
+def _ask(suite: Sequence[Expectation], frames: Sequence[_Part]) -> list[_Answer | None]:
     """One answer an expectation; None where a column is absent or of another type, which the shape already tells."""
     places = {
         "shape": [place for place, expectation in enumerate(suite) if expectation["type"] in SHAPE],
@@ -213,7 +236,7 @@ def _ask(suite: Sequence[Expectation], frames: Sequence[pl.DataFrame]) -> list[_
 
     answers: list[_Answer | None] = [None] * len(suite)
     # Frames of one schema share one answer; there is more than one only when the shape is broken.
-    schemas = {tuple(frame.schema.items()): frame.clear() for frame in frames}
+    schemas = {tuple(frame.schema.items()): pl.DataFrame(schema=frame.schema) for frame in frames}
     groups = [(places["shape"], [_asked(suite, places["shape"], frame) for frame in schemas.values()])]
     if sum(frame.height for frame in frames) <= SLICE_ROWS:
         together = sorted(places["rows"] + places["keys"] + places["whole"])
@@ -250,7 +273,7 @@ def _is_presence(expectation: Expectation) -> bool:
     return expectation["type"] == NOT_NULL and list(expectation["kwargs"]) == ["column"]
 
 
-def _sound_columns(suite: Sequence[Expectation], frames: Sequence[pl.DataFrame]) -> set[str]:
+def _sound_columns(suite: Sequence[Expectation], frames: Sequence[_Part]) -> set[str]:
     """The columns every frame has with the declared type: only these can be asked anything."""
     from etl.model import Type
     from etl.model.frames import DTYPES
@@ -306,17 +329,15 @@ def _as_values(name: str, dtype: pl.DataType) -> pl.Expr:
     return pl.col(name).fill_nan(None) if dtype.is_float() else pl.col(name)
 
 
-def _joined(suite: Sequence[Expectation], places: Sequence[int], frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    return pl.concat([frame.select(_needed(suite, places, frame.schema)) for frame in frames])
+def _joined(suite: Sequence[Expectation], places: Sequence[int], frames: Sequence[_Part]) -> pl.DataFrame:
+    return pl.concat([frame.rows.select(_needed(suite, places, frame.schema)).collect() for frame in frames])
 
 
-def _packed(
-    suite: Sequence[Expectation], places: Sequence[int], frames: Sequence[pl.DataFrame]
-) -> Iterator[pl.DataFrame]:
+def _packed(suite: Sequence[Expectation], places: Sequence[int], frames: Sequence[_Part]) -> Iterator[pl.DataFrame]:
     """The frames' needed columns in batches of at most SLICE_ROWS: small frames together, large ones cut."""
-    waiting: list[pl.DataFrame] = []
+    waiting: list[_Part] = []
     for frame in frames:
-        for piece in frame.iter_slices(SLICE_ROWS):
+        for piece in frame.slices():
             if waiting and sum(each.height for each in waiting) + piece.height > SLICE_ROWS:
                 yield _joined(suite, places, waiting)
                 waiting = []

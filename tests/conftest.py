@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.s3 import Store, store_at
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -16,6 +19,21 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith("C360_") and name != "C360_SHARED":
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def s3_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """A real S3 store; each test takes a folder of its own in the bucket `lake`."""
+    with store_at(tmp_path_factory.mktemp("store")) as started:
+        yield started
+
+
+@pytest.fixture
+def s3(s3_store: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """The store, with its clients told where it is."""
+    for name, value in s3_store.environ.items():
+        monkeypatch.setenv(name, value)
+    return s3_store
 
 
 @pytest.fixture(scope="session")

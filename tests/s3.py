@@ -6,7 +6,6 @@ import hashlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -21,24 +20,14 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from tests.processes import free_ports, is_open
+
 KEY = {
     "AWS_ACCESS_KEY_ID": "tests",
     "AWS_SECRET_ACCESS_KEY": "tests",
     "AWS_REGION": "us-east-1",
     "AWS_ALLOW_HTTP": "true",
 }
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports nobody listens on, all different."""
-    held = [socket.socket() for _ in range(count)]
-    try:
-        for each in held:
-            each.bind(("127.0.0.1", 0))
-        return [int(each.getsockname()[1]) for each in held]
-    finally:
-        for each in held:
-            each.close()
 
 
 _started: dict[int, subprocess.Popen[bytes]] = {}
@@ -94,13 +83,8 @@ class Store:
         os.kill(pid, signal.SIGKILL)
         if pid in _started:
             _started.pop(pid).wait()
-        while any(_listens(port) for port in self.ports):
+        while any(is_open(port) for port in self.ports):
             time.sleep(0.01)
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as asking:
-        return asking.connect_ex(("127.0.0.1", port)) == 0
 
 
 def weed() -> str:

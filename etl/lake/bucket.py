@@ -107,6 +107,9 @@ class Bucket:
         with _in_our_words():
             return bytes(obstore.get(self._store, key).bytes())
 
+    def open(self, key: str) -> BinaryIO:
+        return BytesIO(self.read(key))
+
     def stat(self, key: str) -> Entry:
         import obstore
 
@@ -202,15 +205,32 @@ def _entry(meta: Any) -> Entry:
     return Entry(meta["path"], meta["size"], str(meta["e_tag"]), meta["last_modified"].timestamp())
 
 
+class StoreTrouble(OSError):
+    """The store did not do what was asked; `reason` says why in our words, without what the store quotes."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
 @contextmanager
 def _in_our_words() -> Iterator[None]:
-    """Errors of the store as the system's own, without addresses in them. Raises: OSError."""
+    """The store's errors with what to look at. Raises: FileNotFoundError, StoreTrouble."""
     from obstore.exceptions import BaseError, NotFoundError, PermissionDeniedError, UnauthenticatedError
 
-    kinds = {NotFoundError: errno.ENOENT, PermissionDeniedError: errno.EACCES, UnauthenticatedError: errno.EACCES}
     try:
         yield
+    except NotFoundError as problem:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)) from problem
+    except (PermissionDeniedError, UnauthenticatedError) as problem:
+        raise StoreTrouble(
+            "permission denied; check the bucket's name, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        ) from problem
     except BaseError as problem:
-        unreachable = "error sending request" in str(problem).lower() or "connect" in str(problem).lower()
-        number = kinds.get(type(problem), errno.EHOSTUNREACH if unreachable else errno.EIO)
-        raise OSError(number, os.strerror(number)) from problem
+        said = str(problem).lower()
+        # Without a key it asks the machine's own metadata service, which only a cloud's machines have.
+        if "credential" in said or "/latest/" in said:
+            raise StoreTrouble("no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY") from problem
+        if "error sending request" in said or "connect" in said:
+            raise StoreTrouble("no answer; check AWS_ENDPOINT_URL and AWS_REGION") from problem
+        raise StoreTrouble(type(problem).__name__) from problem

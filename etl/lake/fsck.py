@@ -175,19 +175,18 @@ def _checked_file(place: Place, file: FileEntry) -> list[Finding]:
             return [_damage(place, path, f"expected {file.size} bytes, came {size}", way_out)]
         if place.storage.sha256(path) != file.sha256:
             return [_damage(place, path, "is not the file that was written (SHA-256 differs)", way_out)]
-        if (rows := _rows_of_pages(place.storage.read(path))) != file.rows:
+        if (rows := _rows_of_pages(place, path)) != file.rows:
             return [_damage(place, path, f"expected {file.rows} rows, came {rows}", way_out)]
     except (OSError, ValueError) as problem:
         return [_damage(place, path, f"cannot be read: {reason_of(problem)}", way_out)]
     return []
 
 
-def _rows_of_pages(data: bytes) -> int:
+def _rows_of_pages(place: Place, key: str) -> int:
     """Rows of a data file, after every page of it was held against its checksum. Raises: OSError, ValueError."""
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True) as file:
+    with place.storage.open(key) as data, pq.ParquetFile(data, page_checksum_verification=True) as file:
         return sum(batch.num_rows for batch in file.iter_batches())
 
 

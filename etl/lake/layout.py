@@ -171,6 +171,8 @@ def storage_error(where: str, problem: BaseException) -> LakeError:
 
 
 def reason_of(problem: BaseException) -> str:
-    """Why, in the system's own few words: an error's text may hold a path of the machine."""
+    """Why, in the system's own few words or ours: an error's text may hold a path of the machine."""
+    if reason := getattr(problem, "reason", None):
+        return str(reason)
     number = getattr(problem, "errno", None)
     return os.strerror(number) if number is not None else type(problem).__name__

@@ -9,8 +9,8 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -59,6 +59,9 @@ class Storage(Protocol):
 
     def read(self, key: str) -> bytes:
         """The bytes under `key`."""
+
+    def open(self, key: str) -> BinaryIO:
+        """The bytes under `key`, to be read piece by piece; close it when done."""
 
     def stat(self, key: str) -> Entry:
         """What is known of `key` without reading it."""
@@ -131,6 +134,9 @@ class Folder:
     def read(self, key: str) -> bytes:
         return (self.root / key).read_bytes()
 
+    def open(self, key: str) -> BinaryIO:
+        return (self.root / key).open("rb")
+
     def stat(self, key: str) -> Entry:
         return _entry(key, (self.root / key).stat())
 
@@ -163,29 +169,27 @@ class Folder:
             return []
 
     def create(self, key: str, data: bytes) -> bool:
-        target = self.root / key
-        draft = target.with_name(f".{target.name}.{uuid4().hex}")
-        self._make_folder(target.parent)
-        try:
-            draft.write_bytes(data)
-            self._sync(draft)
+        with self._written_aside(key, data) as draft:
             try:
-                os.link(draft, target)
+                os.link(draft, self.root / key)
             except FileExistsError:
                 return False
-            self._sync(target.parent)
-        finally:
-            draft.unlink(missing_ok=True)
         return True
 
     def replace(self, key: str, data: bytes) -> None:
+        with self._written_aside(key, data) as draft:
+            draft.replace(self.root / key)
+
+    @contextmanager
+    def _written_aside(self, key: str, data: bytes) -> Iterator[Path]:
+        """A file beside `key` that holds `data`, to be put in its place within the block."""
         target = self.root / key
         draft = target.with_name(f".{target.name}.{uuid4().hex}")
         self._make_folder(target.parent)
         try:
             draft.write_bytes(data)
             self._sync(draft)
-            draft.replace(target)
+            yield draft
             self._sync(target.parent)
         finally:
             draft.unlink(missing_ok=True)

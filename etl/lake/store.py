@@ -298,11 +298,10 @@ class Lake:
         """Remove staged files that were not committed."""
         commits.remove(self._place(table), staged.files if isinstance(staged, Staged) else tuple(staged))
 
-    def read_staged(self, table: Table, staged: Staged) -> pl.LazyFrame:
-        """The rows of staged files, as readers would see them."""
+    def read_staged(self, table: Table, staged: Staged) -> list[pl.LazyFrame]:
+        """The rows of staged files, as readers would see them; a frame a file."""
         place = self._place(table)
-        scans = [_scan(table, [place.storage.address(place.key(file.path))], file.day) for file in staged.files]
-        return pl.concat([pl.LazyFrame(schema=schema_of(table.columns)), *scans])
+        return [_scan(table, [place.storage.address(place.key(file.path))], file.day) for file in staged.files]
 
     # --- check --------------------------------------------------------------------------------------------------------
 

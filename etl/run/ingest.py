@@ -32,7 +32,8 @@ from etl.model.frames import schema_of
 from etl.run.contract import judged, keep, named
 from etl.run.report import Report, shortfalls
 
-Audit = Callable[[Table, pl.DataFrame], None]
+#: Sees the rows that would become visible, a frame a file, and raises QualityError to keep the old version.
+Audit = Callable[[Table, Sequence[pl.LazyFrame]], None]
 
 #: A handful of bad records is life; more than this, and more than the stream's share, is a broken source.
 FEW_DEAD = 20
@@ -264,7 +265,7 @@ def _land(
                     files.append(lake.write_file(table, portion, day, volatile=VOLATILE))
             staged = Staged(table.full_name, tuple(files), days)
             if audit is not None and not lake.holds(table, staged):
-                audit(table, lake.read_staged(table, staged).collect())
+                audit(table, lake.read_staged(table, staged))
         except BaseException:
             lake.discard(table, files)
             raise

@@ -38,7 +38,7 @@ def ingest_stream(
         window,
         run_id=run_id,
         now=datetime.now(UTC),
-        audit=lambda table, frame: audit(table, [frame], window.key),
+        audit=lambda table, frames: audit(table, frames, window.key),
     )
 
 

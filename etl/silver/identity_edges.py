@@ -454,6 +454,23 @@ def _with_claims(weak: pl.DataFrame, strong: pl.DataFrame, nodes: pl.DataFrame, 
     return weak.with_columns(pl.Series("edge_state", states, dtype=pl.String))
 
 
+def members_of(edges: pl.DataFrame) -> pl.DataFrame:
+    """node_id, node_kind, component of every node in the evidence, by the edges that are used; sorted by node."""
+    alone = pl.col("left_node_id") == pl.col("right_node_id")
+    nodes = edges.filter(alone).select("node_kind", node_id="left_node_id")
+    numbers = numbered(nodes["node_id"])
+    assert numbers.height == nodes.height, "every node stands in the evidence by itself, once"
+    used = edges.filter(~alone & (pl.col("edge_state") == "used"))
+    component = components(
+        numbers.height, _codes(used["left_node_id"], numbers), _codes(used["right_node_id"], numbers)
+    )
+    return (
+        numbers.select("node_id", pl.Series("component", component, dtype=pl.Int64))
+        .join(nodes, on="node_id", how="left", maintain_order="left")
+        .select("node_id", "node_kind", "component")
+    )
+
+
 IDENTITY_EDGES = Table(
     layer=Layer.SILVER,
     name="identity_edges",

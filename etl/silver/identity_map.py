@@ -16,9 +16,9 @@ from etl.bronze.tables import IDENTITY_RULINGS
 from etl.model import Layer, Table
 from etl.model.frames import schema_of
 from etl.privacy.pseudonyms import RECORD
-from etl.silver.identity_edges import IDENTITY_EDGES, STRONG
+from etl.silver.identity_edges import IDENTITY_EDGES, STRONG, members_of
 from etl.silver.identity_matches import IDENTITY_MATCHES, linked
-from etl.silver.resolution import components, keep_ids, new_id, numbered
+from etl.silver.resolution import keep_ids, new_id
 from etl.silver.rulings import standing
 
 # What a row of the map says; a change in any of it is a new row.
@@ -72,21 +72,9 @@ def settle(edges: pl.DataFrame, before: pl.DataFrame, undone: pl.DataFrame, *, k
     valid_from is when the node was first seen in the world; null when no source says. undone: the merges that stand
     undone: `right_node_ids` of `other_customer_id` went into `customer_id`, which had `left_node_ids`.
     """
-    alone = pl.col("left_node_id") == pl.col("right_node_id")
-    nodes = edges.filter(alone).select(
-        pl.col("left_node_id").alias("node_id"), "node_kind", pl.col("first_at").alias("valid_from")
-    )
-    numbers = numbered(nodes["node_id"])
-    number = dict(numbers.iter_rows())
-    assert len(number) == nodes.height, "every node stands in the evidence by itself, once"
-    joined = edges.filter(~alone & (pl.col("edge_state") == "used"))
-    code = pl.DataFrame({"node_id": numbers["node_id"], "code": numbers["node"]})
-    left = joined.select(node_id="left_node_id").join(code, on="node_id", how="left", maintain_order="left")["code"]
-    right = joined.select(node_id="right_node_id").join(code, on="node_id", how="left", maintain_order="left")["code"]
-    members = numbers.select("node_id").with_columns(
-        pl.Series("component", components(numbers.height, left.to_numpy(), right.to_numpy()), dtype=pl.Int64)
-    )
-    members = members.join(nodes, on="node_id", how="left", maintain_order="left")
+    itself = edges.filter(pl.col("left_node_id") == pl.col("right_node_id"))
+    seen = itself.select(node_id="left_node_id", valid_from="first_at")
+    members = members_of(edges).join(seen, on="node_id", how="left", maintain_order="left")
     named = _named(members, before, undone, key=key)
     return (
         members.join(named, on="component", how="left", maintain_order="left")

@@ -25,11 +25,11 @@ from etl.bronze.tables import IDENTITY_RULINGS
 from etl.model import LEAST_LIKELY, USUAL_RULES, IdentityRules, Layer, Table
 from etl.model.frames import empty
 from etl.silver.given_names import Name, edits, normalised, sides_agree
-from etl.silver.identity_edges import IDENTITY_EDGES, UNIQUE
+from etl.silver.identity_edges import IDENTITY_EDGES, UNIQUE, members_of
 from etl.silver.identity_model import IDENTITY_MODEL, in_use
 from etl.silver.linkage import COMPARED, OTHER, score
 from etl.silver.person_records import PERSON_RECORDS
-from etl.silver.representatives import comparable, digests, members_of, representatives
+from etl.silver.representatives import comparable, digests, representatives
 from etl.silver.rulings import ruled_apart, standing
 
 #: Birth dates with more slips than this are another person's.

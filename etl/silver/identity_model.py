@@ -15,10 +15,10 @@ import polars as pl
 from etl import fields as f
 from etl.model import Layer, Table
 from etl.model.frames import schema_of
-from etl.silver.identity_edges import IDENTITY_EDGES
+from etl.silver.identity_edges import IDENTITY_EDGES, members_of
 from etl.silver.linkage import COMPARED, Model, learn
 from etl.silver.person_records import PERSON_RECORDS
-from etl.silver.representatives import comparable, members_of, representatives
+from etl.silver.representatives import comparable, representatives
 
 
 def build_identity_model(

@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import hmac
 
-import numpy as np
 import polars as pl
 
 from etl.silver.given_names import families_of
 from etl.silver.identifiers import is_denied
 from etl.silver.linkage import VALUES
-from etl.silver.resolution import components, numbered
 
 #: Attributes chosen together, from one record, so that no address is half of one and half of another.
 _TOGETHER = (
@@ -43,24 +41,6 @@ _STREET_WORDS = {
     r"\bboulevard\b": "blvd",
     r"\bul(?:ica)?\b": "",
 }
-
-
-def members_of(edges: pl.DataFrame) -> pl.DataFrame:
-    """node_id, node_kind, component of every node in the evidence, by the edges that are used; sorted by node."""
-    alone = pl.col("left_node_id") == pl.col("right_node_id")
-    nodes = edges.filter(alone).select(node_id="left_node_id", node_kind="node_kind")
-    numbers = numbered(nodes["node_id"])
-    used = edges.filter(~alone & (pl.col("edge_state") == "used"))
-    left, right = (
-        used.select(node_id=end).join(numbers, on="node_id", how="left", maintain_order="left")["node"].to_numpy()
-        for end in ("left_node_id", "right_node_id")
-    )
-    component = components(numbers.height, left.astype(np.int64), right.astype(np.int64))
-    return (
-        numbers.select("node_id", pl.Series("component", component, dtype=pl.Int64))
-        .join(nodes, on="node_id", how="left", maintain_order="left")
-        .select("node_id", "node_kind", "component")
-    )
 
 
 def comparable(person_records: pl.DataFrame, members: pl.DataFrame, edges: pl.DataFrame) -> pl.DataFrame:

@@ -13,12 +13,7 @@ import pytest
 
 from etl.errors import AirflowError
 from etl.run.postgres import Postgres
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+from tests.processes import free_port
 
 
 @pytest.fixture

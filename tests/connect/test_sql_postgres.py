@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 from collections.abc import Iterator
 
 import polars as pl
@@ -19,6 +18,7 @@ from etl.errors import SourceError, SourceRefused
 from etl.model import Kind, Pick, Source, Sql, Stream, Window
 from etl.run.postgres import Postgres
 from tests.connect.both_ways import as_text, both_ways
+from tests.processes import free_port
 
 DAY = Window.parse("2026-01-02")
 
@@ -58,12 +58,9 @@ ALTER ROLE airflow SET timezone = 'Asia/Kolkata';
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     home = tmp_path_factory.mktemp("postgres")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
     cluster = Postgres(home)
     try:
-        told = cluster.start(port, "open-sesame")
+        told = cluster.start(free_port(), "open-sesame")
         engine = sa.create_engine(told)
         with engine.begin() as connection:
             connection.exec_driver_sql(ROWS.replace("%", "%%"))

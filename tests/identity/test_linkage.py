@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from etl.errors import ModelRefused
 from etl.serve.identity import waterfall
+from etl.silver.identity_edges import members_of
 from etl.silver.linkage import COMPARED, OTHER, VALUES, Level, Model, differences, learn, score
-from etl.silver.representatives import comparable, members_of, representatives
+from etl.silver.representatives import comparable, representatives
 from tests.identity.people import MODEL, compared, register
 
 STEADY = settings(deadline=None, derandomize=True, database=None, max_examples=8)

@@ -142,7 +142,7 @@ def test_an_hour_of_a_day_in_many_files_is_replaced_and_an_audit_sees_all_of_it(
     things.run("2026-01-02")
     api.pages = [[thing(n, "2026-01-02T10:31:00Z") for n in range(100, 110)]]
     seen: list[str] = []
-    things.run(hours_of(date(2026, 1, 2))[10], audit=lambda _, rows: seen.extend(rows["_id"]))
+    things.run(hours_of(date(2026, 1, 2))[10], audit=lambda _, frames: seen.extend(pl.concat(frames).collect()["_id"]))
     expected = [f"t{n:03d}" for n in [*range(48), *range(100, 110)] if n not in (10, 34)]
 
     assert expected == things.ids() == sorted(seen)

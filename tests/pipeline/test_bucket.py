@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -14,25 +14,11 @@ from etl.run import pipeline
 from etl.run.house import House
 from etl.serve.query import run_sql
 from tests.pipeline.conftest import FIRST, HISTORY, Ran, company_at, run_at, settings_at
-from tests.s3 import Store, store_at
+from tests.s3 import Store
 
 pytestmark = pytest.mark.timeout(900)
 
 LAKE = "s3://lake/c360"
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    with store_at(tmp_path_factory.mktemp("store")) as started:
-        yield started
-
-
-@pytest.fixture
-def reached(store: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
-    """The store, with its clients told."""
-    for name, value in store.environ.items():
-        monkeypatch.setenv(name, value)
-    return store
 
 
 def contents(house: House) -> Mapping[str, object]:
@@ -40,7 +26,7 @@ def contents(house: House) -> Mapping[str, object]:
     return {table.full_name: house.lake.digests(table) for table in house.catalog.tables}
 
 
-def test_the_pipeline_makes_the_same_tables_in_a_bucket(reached: Store, at_once: Ran, tmp_path: Path) -> None:
+def test_the_pipeline_makes_the_same_tables_in_a_bucket(s3: Store, at_once: Ran, tmp_path: Path) -> None:
     here = run_at(settings_at(tmp_path, C360_LAKE=LAKE), [Window.of_days(FIRST, HISTORY[-1].days[-1])])
 
     assert [outcome for outcome in here.outcomes if outcome.why] == []
@@ -63,12 +49,10 @@ def ingest_days(home: Path, environ: Mapping[str, str], days: tuple[int, int]) -
     assert [outcome for outcome in outcomes if outcome.exit_code] == []
 
 
-def test_two_runs_of_different_days_at_once_leave_what_one_run_leaves(
-    reached: Store, at_once: Ran, tmp_path: Path
-) -> None:
+def test_two_runs_of_different_days_at_once_leave_what_one_run_leaves(s3: Store, at_once: Ran, tmp_path: Path) -> None:
     spawned = multiprocessing.get_context("spawn")
     runs = [
-        spawned.Process(target=ingest_days, args=(tmp_path / str(days[0]), reached.environ, days))
+        spawned.Process(target=ingest_days, args=(tmp_path / str(days[0]), s3.environ, days))
         for days in ((1, 4), (5, 8))
     ]
     for days in ((1, 4), (5, 8)):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -31,6 +30,7 @@ from etl.errors import ClusterError, SettingsError
 from etl.model import Window
 from etl.settings import load_settings
 from tests.pipeline.conftest import FIRST, HISTORY, Ran, run_at, settings_at
+from tests.processes import free_port
 
 WORKERS = 2
 
@@ -109,12 +109,6 @@ class Cluster:
         for process in (*self.workers, self.scheduler):
             process.kill()
             process.wait()
-
-
-def free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return int(listening.getsockname()[1])
 
 
 @pytest.fixture

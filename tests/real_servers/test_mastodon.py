@@ -24,7 +24,7 @@ from etl.run.ingest import Landing, ingest, read_landing
 from etl.run.report import Report
 from etl.silver.social_posts import SOCIAL_POSTS
 from etl.sources import mastodon, mastodon_mentions
-from tests.real_servers.processes import free_port, is_open, until
+from tests.processes import free_port, is_open, until
 from tests.sources.landings import subject
 
 US, GRACE = "ada_token", "grace_token"  # accounts of the server's demo community

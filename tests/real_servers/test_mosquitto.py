@@ -30,7 +30,7 @@ from etl.run.spool import Spool
 from etl.silver.device_events import DEVICE_EVENTS
 from etl.sources import devices_mqtt
 from tests.conftest import ROOT
-from tests.real_servers.processes import free_port, is_open, until
+from tests.processes import free_port, is_open, until
 from tests.sources.landings import dead, ids, landing, subject
 from tests.sources.test_devices import payload
 

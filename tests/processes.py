@@ -10,10 +10,20 @@ from pathlib import Path
 from typing import Any
 
 
+def free_ports(count: int) -> list[int]:
+    """Ports nobody listens on, all different."""
+    held = [socket.socket() for _ in range(count)]
+    try:
+        for each in held:
+            each.bind(("127.0.0.1", 0))
+        return [int(each.getsockname()[1]) for each in held]
+    finally:
+        for each in held:
+            each.close()
+
+
 def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
+    return free_ports(1)[0]
 
 
 def is_open(port: int) -> bool:
