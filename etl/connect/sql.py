@@ -8,11 +8,13 @@ moment and two texts. What lies outside the window is set aside where the times 
 
 from __future__ import annotations
 
+import re
 import sqlite3
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -84,10 +86,22 @@ def encoded_rows(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[by
         for at in odd:
             columns[at] = tuple(map(_plain, columns[at]))
         rows = list(zip(*columns, strict=True))
-    lines = _JSON.encode_lines([dict(zip(names, row, strict=True)) for row in rows])
+    row_of = _row_of(tuple(names))
+    lines = _JSON.encode_lines([row_of(*row) for row in rows])
     return lines.removesuffix(b"\n").split(b"\n")
 
 
+@lru_cache(maxsize=64)
+def _row_of(names: tuple[str, ...]) -> Callable[..., Any]:
+    """Makes of values what is written as an object: a third of a dictionary's work, to the same bytes."""
+    if any(_ESCAPED.search(name) for name in names):
+        return lambda *values: dict(zip(names, values, strict=True))
+    places = [f"c{at}" for at in range(len(names))]
+    return msgspec.defstruct("Row", places, rename=dict(zip(places, names, strict=True)), gc=False)
+
+
+#: Characters that JSON escapes; msgspec takes no struct with them.
+_ESCAPED = re.compile(r'[\x00-\x1f"\\]')
 _AS_THEY_ARE = frozenset({str, int, float, bool, date, type(None)})
 
 

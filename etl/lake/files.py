@@ -28,6 +28,9 @@ DAY = "day"
 #: Longer texts say too much for a log, and help no query: no least and greatest value is kept of them.
 _TEXT_LIMIT = 64
 
+#: How many rows tell whether a column's values repeat.
+_SAMPLE_ROWS = 1000
+
 #: Types whose least and greatest value the log can hold exactly.
 _BOUNDED = {Type.STRING, Type.INT, Type.FLOAT, Type.DATE, Type.TIMESTAMP}
 
@@ -214,11 +217,25 @@ def _write_parquet(table: Table, rows: pl.DataFrame, target: BinaryIO) -> None:
         target,
         arrow_schema(column for column in table.columns if column.name in rows.columns),
         compression="zstd",
+        use_dictionary=_repetitive(rows),
         write_page_checksum=True,
         write_statistics=[column.name for column in _open_columns(table) if column.name in rows.columns],
         store_schema=False,
     ) as writer:
         writer.write_table(rows.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(writer.schema))
+
+
+def _repetitive(rows: pl.DataFrame) -> list[str]:
+    """The columns where a dictionary pays, told by a thousand rows from all over the file.
+
+    Of values that hardly repeat the writer first makes a dictionary, then gives it up: twice the CPU, a larger file.
+    """
+    sample = rows.gather_every(max(1, rows.height // _SAMPLE_ROWS))
+    return [
+        f"{column.name}.list.element" if isinstance(column.dtype, pl.List) else column.name
+        for column in sample.get_columns()
+        if isinstance(column.dtype, pl.List) or column.n_unique() <= len(column) // 2
+    ]
 
 
 def _open_columns(table: Table) -> list[Column]:

@@ -162,6 +162,7 @@ def test_rows_are_the_same_json_each_time_and_decimals_are_no_floats() -> None:
 
     assert [first, second] == encoded_rows(names, [row, ("a\nb", *[None] * 8)])
     assert [] == encoded_rows(names, [])
+    assert [b'{"a\\"b":1,"\xc3\xa9\\n":null}'] == encoded_rows(['a"b', "é\n"], [(1, None)])
 
 
 def test_what_sqlite_keeps_is_taken_as_it_is(database: Path) -> None:

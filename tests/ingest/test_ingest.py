@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -280,8 +280,8 @@ def test_an_audit_that_says_no_leaves_the_old_version(from_files: Make, folder: 
     things.run("2026-01-02")
     folder.lines("things_20260102.jsonl", thing(2, "2026-01-02T10:00:00Z"))
 
-    def no(_table: Table, rows: pl.DataFrame) -> None:
-        assert ["t002"] == rows["_id"].to_list()
+    def no(_table: Table, frames: Sequence[pl.LazyFrame]) -> None:
+        assert ["t002"] == pl.concat(frames).collect()["_id"].to_list()
         raise QualityError("not like this")
 
     with pytest.raises(QualityError):

@@ -453,7 +453,7 @@ def test_every_page_of_a_data_file_has_a_checksum(lake: Lake) -> None:
     landed(lake, visits(range(500), 1))
     (part,) = lake.root.rglob("part-*.parquet")
     whole = part.read_bytes()
-    at = pq.ParquetFile(part).metadata.row_group(0).column(0).dictionary_page_offset
+    at = pq.ParquetFile(part).metadata.row_group(0).column(0).data_page_offset
     broken = bytearray(whole)
     broken[at + 200] ^= 1
     part.write_bytes(broken)
@@ -462,6 +462,17 @@ def test_every_page_of_a_data_file_has_a_checksum(lake: Lake) -> None:
         pq.ParquetFile(part, page_checksum_verification=True).read()
     part.write_bytes(whole)
     assert pq.ParquetFile(part, page_checksum_verification=True).read().num_rows == 500
+
+
+def test_only_columns_whose_values_repeat_have_a_dictionary(lake: Lake) -> None:
+    landed(lake, visits(range(5_000), 1))
+    (part,) = lake.root.rglob("part-*.parquet")
+    columns = pq.ParquetFile(part).metadata.row_group(0).to_dict()["columns"]
+    has = {each["path_in_schema"].partition(".")[0]: each["has_dictionary_page"] for each in columns}
+    same, different = ("run_id", "tags"), ("visit_id", "email")
+
+    assert [has[name] for name in (*same, *different)] == [True, True, False, False]
+    assert lake.read(VISITS).collect().height == 5_000
 
 
 def test_leftovers_of_killed_processes_are_noted_and_swept_when_old(lake: Lake) -> None:
