@@ -41,20 +41,37 @@ def over(
     name: str = "piece",
     scheduler: str = "",
     ground: Callable[[], str] = str,
+    undo: Callable[[Result], None] = lambda _: None,
 ) -> list[Result]:
     """`function` of every piece, in the order of the pieces. The first exception of a piece ends it all.
 
     `name` is what Dask's dashboard calls the pieces. `scheduler` is an address; empty: in this process. `ground` says
-    what a result depends on beside its piece (the program, the lake) and must say the same there as here.
+    what a result depends on beside its piece (the program, the lake) and must say the same there as here. `undo` is
+    called, when it ends so, with every result there is; not with what a worker makes after that.
 
     Raises: ClusterError when the cluster cannot be reached, has no workers, stands on other ground or gave up.
     """
     if not scheduler:
-        # pure=False: a piece may write files, so no two are taken for the same call.
-        tasks = [dask.delayed(function, pure=False)(piece) for piece in pieces]
-        return list(dask.compute(*tasks, scheduler="synchronous"))
+        return _here(function, pieces, undo)
     with _cluster(scheduler) as client:
-        return _computed(client, partial(_on, ground, ground(), function), pieces, name)
+        return _computed(client, partial(_on, ground, ground(), function), pieces, name, undo)
+
+
+def _here(function: Callable[[Piece], Result], pieces: Sequence[Piece], undo: Callable[[Result], None]) -> list[Result]:
+    made: list[Result] = []
+
+    def kept(piece: Piece) -> Result:
+        made.append(function(piece))
+        return made[-1]
+
+    # By names of their own no two are taken for the same call: a piece writes files. And the order is always the same.
+    tasks = [dask.delayed(kept)(piece, dask_key_name=f"piece-{at:09d}") for at, piece in enumerate(pieces)]
+    try:
+        return list(dask.compute(*tasks, scheduler="synchronous"))
+    except BaseException:
+        for result in made:
+            undo(result)
+        raise
 
 
 def _on(ground: Callable[[], str], expected: str, function: Callable[[Piece], Result], piece: Piece) -> Result:
@@ -92,7 +109,13 @@ def _cluster(scheduler: str) -> Iterator[Client]:
         yield client
 
 
-def _computed(client: Client, function: Callable[[Piece], Result], pieces: Sequence[Piece], name: str) -> list[Result]:
+def _computed(
+    client: Client,
+    function: Callable[[Piece], Result],
+    pieces: Sequence[Piece],
+    name: str,
+    undo: Callable[[Result], None],
+) -> list[Result]:
     from concurrent.futures import CancelledError
 
     from distributed import KilledWorker
@@ -100,7 +123,12 @@ def _computed(client: Client, function: Callable[[Piece], Result], pieces: Seque
 
     try:
         futures = client.map(function, pieces, key=name, pure=False)
-        return list(client.gather(futures))
+        try:
+            return list(client.gather(futures))
+        except Exception:
+            for result in client.gather([future for future in futures if future.status == "finished"], errors="skip"):
+                undo(result)
+            raise
     except KilledWorker:
         raise ClusterError(
             "the Dask workers died each time they computed this piece, most often for want of memory; give them more, "

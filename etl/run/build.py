@@ -20,9 +20,9 @@ from etl.bronze.tables import INGEST_LOG
 from etl.catalog import Fed, quarantine_of
 from etl.compute import over
 from etl.errors import ConservationError
-from etl.lake import Lake
+from etl.lake import Lake, Staged
 from etl.model import Column, Partition, Table, Window
-from etl.model.frames import dtype, schema_of
+from etl.model.frames import dtype
 from etl.run import freshness
 from etl.run.freshness import WHOLE, Built, Counts, unit_of
 from etl.run.house import House
@@ -33,7 +33,7 @@ from etl.silver.standardise import no_records, picked
 Part = TypeVar("Part")
 
 #: Sees every frame before it is published, and raises QualityError to keep the old version.
-Audit = Callable[[Table, Sequence[pl.DataFrame], str], None]
+Audit = Callable[[Table, Sequence[pl.LazyFrame], str], None]
 
 #: Days one task of a day-partitioned table builds at once; results do not depend on it.
 DAYS_A_PIECE = 31
@@ -44,9 +44,9 @@ _ENVELOPE = ("_source", "_stream", "_hash")
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """What one task made: rows to publish, rows turned away, and each unit's counts."""
+    """What one task made: files nobody sees yet, rows turned away, and each unit's counts."""
 
-    rows: pl.DataFrame
+    staged: Staged
     rejected: pl.DataFrame
     counts: Mapping[str, Counts]
 
@@ -76,14 +76,12 @@ def build(house: House, table: Table, window: Window, *, run_id: str, audit: Aud
 
     due = None if days is None else [day for day in stale if day is not None]
     pieces = _subject(house, table, due, offered) if table.is_subject else _derived(house, table, offered)
-    rows = pl.concat([piece.rows for piece in pieces]) if pieces else _no_rows(table)
+    staged = _together(table, pieces)
     new = {unit: each for piece in pieces for unit, each in piece.counts.items()}
-    report = _report(table, window, {**counts, **new})
-
-    staged = house.lake.stage(table, rows, days=due)
     try:
+        report = _report(table, window, {**counts, **new})
         if not house.lake.holds(table, staged):
-            audit(table, [rows], window.key)
+            audit(table, house.lake.read_staged(table, staged), window.key)
         if table.is_subject:
             _keep_rejected(house, table, _rejected(pieces, run_id), due, load_id=run_id)
     except BaseException:
@@ -97,6 +95,15 @@ def build(house: House, table: Table, window: Window, *, run_id: str, audit: Aud
         {unit_of(day): Built(made_of[unit_of(day)], held.get(day, ""), new[unit_of(day)]) for day in stale},
     )
     return replace(report, version=commit.version, written=commit.written, seconds=time.perf_counter() - began)
+
+
+def _together(table: Table, pieces: Sequence[_Piece]) -> Staged:
+    """The files of all pieces, to be published in one version."""
+    return Staged(
+        table.full_name,
+        tuple(file for piece in pieces for file in piece.staged.files),
+        tuple(sorted({day for piece in pieces for day in piece.staged.days})),
+    )
 
 
 def _report(table: Table, window: Window, counts: Mapping[str, Counts]) -> Report:
@@ -149,10 +156,10 @@ def _subject(house: House, table: Table, days: Sequence[date] | None, offered: M
 
     def build_stretch(stretch: list[date] | None) -> _Piece:
         if stretch is None:
-            return _accounted(table, _records(house, table, feds, None), inputs, offered, keep=None)
+            return _accounted(house.lake, table, _records(house, table, feds, None), inputs, offered, keep=None)
         earlier = {day - timedelta(days=back) for day in stretch for back in range(1, table.dedupe_days + 1)}
         records = _records(house, table, feds, sorted({*earlier, *stretch}))
-        return _accounted(table, records, inputs, offered, keep=stretch)
+        return _accounted(house.lake, table, records, inputs, offered, keep=stretch)
 
     if days is None:
         return _over(house, table, build_stretch, [None])
@@ -163,7 +170,14 @@ def _subject(house: House, table: Table, days: Sequence[date] | None, offered: M
 def _over(house: House, table: Table, build_piece: Callable[[Part], _Piece], parts: Sequence[Part]) -> list[_Piece]:
     """Every part of the table built, here or on the cluster the settings name."""
     ground = partial(_ground, house.lake)
-    return over(build_piece, parts, name=table.full_name, scheduler=house.settings.dask_scheduler, ground=ground)
+    return over(
+        build_piece,
+        parts,
+        name=table.full_name,
+        scheduler=house.settings.dask_scheduler,
+        ground=ground,
+        undo=lambda piece: house.lake.discard(table, piece.staged),
+    )
 
 
 def _ground(lake: Lake) -> str:
@@ -189,6 +203,7 @@ def _records(house: House, table: Table, feds: Sequence[Fed], days: Sequence[dat
 
 
 def _accounted(
+    lake: Lake,
     table: Table,
     records: pl.DataFrame,
     inputs: Mapping[str, pl.LazyFrame],
@@ -196,7 +211,7 @@ def _accounted(
     *,
     keep: Sequence[date] | None,
 ) -> _Piece:
-    """Build, hold back what breaks the declaration, and count every row's fate, day by day where it is by day."""
+    """Build, hold back what breaks the declaration, count every row's fate (by day where it is by day), and stage."""
     assert table.build is not None
     built: pl.LazyFrame = table.build(records.lazy(), **_wanted(table, {**inputs, **offered}))
     frame = built.collect() if keep is None else built.filter(pl.col("day").is_in(keep)).collect()
@@ -211,7 +226,7 @@ def _accounted(
     }
     out = judged.filter(pl.col("_fate").is_in(["out", "derived"]))
     rejected = judged.filter(pl.col("_fate") == "quarantined").select(*_ENVELOPE, "_rule", "_reason", "day")
-    return _Piece(out.select(_cast(table.columns)), rejected, counts)
+    return _Piece(lake.stage(table, out.select(_cast(table.columns)), days=keep), rejected, counts)
 
 
 def _counts(records: pl.DataFrame, built: pl.DataFrame, judged: pl.DataFrame) -> Counts:
@@ -282,20 +297,25 @@ def _rejected(pieces: Sequence[_Piece], run_id: str) -> pl.DataFrame:
 
 def derived(house: House, table: Table, window: Window) -> pl.DataFrame:
     """The rows a build of `table`, a table made from tables, would publish for `window`; nothing is written."""
-    return _whole(table, _inputs(house, table), _offered(house, table, window)).rows
+    return _whole(table, _inputs(house, table), _offered(house, table, window))
 
 
 def _derived(house: House, table: Table, offered: Mapping[str, Any]) -> list[_Piece]:
     """The one piece of a table that needs all its history."""
     inputs = _inputs(house, table)
-    return _over(house, table, lambda _: _whole(table, inputs, offered), [None])
+
+    def build_whole(_: None) -> _Piece:
+        rows = _whole(table, inputs, offered)
+        counts = {WHOLE: _conserved(table, rows, inputs)}
+        return _Piece(house.lake.stage(table, rows), pl.DataFrame(), counts)
+
+    return _over(house, table, build_whole, [None])
 
 
-def _whole(table: Table, inputs: Mapping[str, pl.LazyFrame], offered: Mapping[str, Any]) -> _Piece:
+def _whole(table: Table, inputs: Mapping[str, pl.LazyFrame], offered: Mapping[str, Any]) -> pl.DataFrame:
     assert table.build is not None
     built: pl.LazyFrame = table.build(**_wanted(table, {**inputs, **offered}))
-    rows = built.collect().select(_cast(table.columns))
-    return _Piece(rows, pl.DataFrame(), {WHOLE: _conserved(table, rows, inputs)})
+    return built.collect().select(_cast(table.columns))
 
 
 def _conserved(table: Table, rows: pl.DataFrame, inputs: Mapping[str, pl.LazyFrame]) -> Counts:
@@ -363,7 +383,3 @@ def _wanted(table: Table, given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _cast(columns: Sequence[Column]) -> list[pl.Expr]:
     return [pl.col(column.name).cast(dtype(column.type)) for column in columns]
-
-
-def _no_rows(table: Table) -> pl.DataFrame:
-    return pl.DataFrame(schema=schema_of(table.columns))

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -30,7 +31,7 @@ from etl.errors import ClusterError, SettingsError
 from etl.model import Window
 from etl.settings import load_settings
 from tests.pipeline.conftest import FIRST, HISTORY, Ran, run_at, settings_at
-from tests.processes import free_port
+from tests.processes import free_port, until
 
 WORKERS = 2
 
@@ -218,6 +219,40 @@ def test_an_error_of_a_piece_is_the_error_of_the_whole(cluster: Cluster) -> None
 
     with pytest.raises(SettingsError, match=r"^said by the piece$"):
         over(refuse, [1, 2], scheduler=cluster.address)
+
+
+def test_what_was_made_here_before_an_error_is_undone() -> None:
+    made: list[int] = []
+    undone: list[int] = []
+
+    def make_two(piece: int) -> int:
+        if len(made) == 2:
+            raise SettingsError("said by the piece")
+        made.append(piece)
+        return piece
+
+    with pytest.raises(SettingsError):
+        over(make_two, [1, 2, 3], undo=undone.append)
+
+    assert undone == made
+    assert len(undone) == 2
+
+
+def test_what_workers_made_before_an_error_is_undone(cluster: Cluster, tmp_path: Path) -> None:
+    made, undone = tmp_path / "made", []
+
+    def make_the_second(piece: int) -> int:
+        if piece == 2:
+            made.touch()
+            return piece
+        until(made.exists, what="the other piece")
+        time.sleep(2)  # while the other worker tells the scheduler
+        raise SettingsError("said by the piece")
+
+    with pytest.raises(SettingsError):
+        over(make_the_second, [1, 2], scheduler=cluster.address, undo=undone.append)
+
+    assert undone == [2]
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,14 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from etl.catalog import quarantine_of
-from etl.errors import QualityError
-from etl.model import Table
-from etl.run import pipeline
+from etl.errors import ConservationError, QualityError
+from etl.model import Table, Window
+from etl.run import build as build_module
+from etl.run import freshness, pipeline
 from etl.run.build import build
 from etl.run.pipeline import State
 from etl.serve.query import run_sql
-from tests.pipeline.conftest import HISTORY, Ran, company_at, run_at, settings_at
+from tests.pipeline.conftest import FIRST, HISTORY, Ran, company_at, run_at, settings_at
 
 #: Says when a build knew something, not what: a backfill knows later than a daily run did.
 KNOWN = ("known_from", "known_to", "identity_event_id")
@@ -221,6 +222,32 @@ def test_a_dead_source_stops_what_depends_on_it_and_nothing_else(tmp_path: Path)
     why = next(o.why for o in outcomes if o.step == "bronze.klaviyo_events")
     assert "klaviyo" in why
     assert "\n" not in why
+
+
+def test_a_later_stretch_that_fails_leaves_no_file_of_the_ones_before(
+    at_once: Ran, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = at_once.house.catalog.table("silver.web_events")
+    window = Window.of_days(FIRST, HISTORY[-1].days[-1])
+    made = table.build
+    assert made is not None
+    seen: list[int] = []
+
+    def fail_in_the_third(records: pl.LazyFrame, *, key: bytes, country: str) -> pl.LazyFrame:
+        seen.append(len(at_once.house.lake.fsck([table])))
+        if len(seen) == 3:
+            raise ConservationError("lost a row")
+        rows: pl.LazyFrame = made(records, key=key, country=country)
+        return rows.with_columns(event_name=pl.lit("another"))
+
+    monkeypatch.setattr(build_module, "DAYS_A_PIECE", 2)
+    # Another program: all days are due again.
+    monkeypatch.setattr(freshness, "program", lambda: "another")
+    with pytest.raises(ConservationError):
+        build(at_once.house, replace(table, build=fail_in_the_third), window, run_id="fails", audit=lambda *_: None)
+
+    assert seen[-1] > 0, "a stretch wrote its days before the next began"
+    assert at_once.house.lake.fsck([table]) == []
 
 
 @pytest.mark.parametrize("step", ["silver.web_events", "gold.customer_360"])
