@@ -26,7 +26,7 @@ from etl.silver.identity_map import IDENTITY_MAP
 #: The unit of a table in one piece.
 WHOLE = "whole"
 
-_ROOMS = ("model", "privacy", "bronze", "silver", "gold")
+_ROOMS = ("model", "privacy", "kernels", "bronze", "silver", "gold")
 _FILES = ("fields.py", "run/build.py")
 
 

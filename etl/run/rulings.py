@@ -17,7 +17,8 @@ from etl.privacy.pseudonyms import RECORD
 from etl.run.house import House
 from etl.run.identity import SHORT, customers_of, node_named, records_of
 from etl.serve import identity
-from etl.silver.identity_edges import IDENTITY_EDGES, STRONG
+from etl.silver.evidence import STRONG
+from etl.silver.identity_edges import IDENTITY_EDGES
 from etl.silver.identity_events import IDENTITY_EVENTS, before_merge
 from etl.silver.identity_map import IDENTITY_MAP
 from etl.silver.rulings import contradicted, standing

@@ -2,9 +2,6 @@
 
 Read by `identity_map` (the `used` edges) and by whoever asks why two records are, or are not, one customer.
 
-A row of a subject is a star: its surest identifier (or the record itself) in the middle, its other identifiers around
-it. Stars of any two parts of the evidence add up, so days can be gathered apart and united.
-
 What people ruled (`bronze.identity_rulings`) comes before all else. Then the guards, surest first:
   capped     an identifier with more neighbours than any person has (info@, 000000) joins nobody
   conflict   a household shares its e-mail and telephone: they join only records whose given names agree
@@ -16,37 +13,56 @@ An address makes no edge at all, so living together never merges anyone.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from etl import fields as f
 from etl.bronze.tables import IDENTITY_RULINGS
+from etl.kernels.graph import SOLE, Flags, settle_claims
+from etl.kernels.numbering import Numbering, Numbers
 from etl.model import USUAL_RULES, IdentityRules, Layer, Table
-from etl.model.frames import empty
-from etl.privacy.pseudonyms import KINDS, RECORD
+from etl.model.frames import empty, schema_of
+from etl.privacy.pseudonyms import RECORD
 from etl.silver.campaign_interactions import CAMPAIGN_INTERACTIONS
 from etl.silver.consents import CONSENTS
 from etl.silver.device_events import DEVICE_EVENTS
 from etl.silver.email_events import EMAIL_EVENTS
+from etl.silver.evidence import (
+    EDGE_KIND,
+    RANK,
+    RULING,
+    STRONG,
+    WEAK,
+    Evidence,
+    above_cap,
+    gathered,
+    is_strong,
+    named,
+    united,
+)
 from etl.silver.given_names import Name, groups, normalised
 from etl.silver.order_lines import ORDER_LINES
 from etl.silver.orders import ORDERS
 from etl.silver.person_records import PERSON_RECORDS
-from etl.silver.resolution import Codes, Rulings, Verdict, are_apart, components, guarded, joinable, numbered, suspects
-from etl.silver.rulings import Sides, ruled_apart, standing
+from etl.silver.resolution import Codes, Rulings, are_apart, components, guarded, joinable, suspects
+from etl.silver.rulings import APART, ruled_apart, standing
 from etl.silver.social_posts import SOCIAL_POSTS
 from etl.silver.web_events import WEB_EVENTS
 
-STRONG = ("card", "login", "email", "phone", "handle")
-WEAK = ("cookie", "device")
 UNIQUE = "card"
-UNKNOWN = "unknown"
-RULING = "ruling"
+STATES = pl.Enum(["used", "ambiguous", "conflict", "capped", "vetoed", "ruled_out"])
+_STATE = {name: np.uint8(at) for at, name in enumerate(STATES.categories)}
 
-_SURENESS = {kind: rank for rank, kind in enumerate((RECORD, *KINDS, UNKNOWN))}
-_TIMES = ("event_at", "ordered_at", "posted_at")
+_RECORD, _UNIQUE = RANK[RECORD], RANK[UNIQUE]
+_STRONG, _WEAK = [RANK[kind] for kind in STRONG], [RANK[kind] for kind in WEAK]
+_RULING = np.uint8(EDGE_KIND.categories.len() - 1)
+_BATCH_ROWS = 250_000
 
 
 def build_identity_edges(
@@ -79,90 +95,14 @@ def build_identity_edges(
     )
     seen = united([gathered(person_records, record=True), *(gathered(each) for each in events)])
     names = person_records.select("node_id", "given_name", "family_name").collect()
-    return judged(seen, names, standing(identity_rulings.collect()), rules=rules).lazy()
-
-
-# --- evidence ---------------------------------------------------------------------------------------------------------
-
-
-def gathered(subject: pl.LazyFrame, *, record: bool = False) -> pl.LazyFrame:
-    """The evidence of one subject, or of any part of it: pairs, and nodes by themselves.
-
-    One row per (left, right); `united` adds parts up. `record`: the subject's node is a record, not an identifier.
-    """
-    present = subject.collect_schema().names()
-    kinds = [kind for kind in KINDS if f"{kind}_key" in present]
-    keys = [f"{kind}_key" for kind in kinds]
-    if record:
-        times = pl.min_horizontal("created_at", "updated_at"), pl.max_horizontal("created_at", "updated_at")
-        kind_of_node: pl.Expr = pl.lit(RECORD)
-    else:
-        time = next(name for name in _TIMES if name in present)
-        times = pl.col(time), pl.col(time)
-        # A subject that keeps no keys beside its node tells the node, not its kind; another one will.
-        kind_of_node = pl.coalesce(
-            *(pl.when(pl.col("node_id") == pl.col(f"{kind}_key")).then(pl.lit(kind)) for kind in kinds),
-            pl.lit(UNKNOWN),
-        )
-    # Events repeat the same few identifiers: count the combinations first, then look at each pair once.
-    stars = (
-        subject.filter(pl.col("node_id").is_not_null())
-        .group_by("source", "node_id", *keys)
-        .agg(
-            pl.len().cast(pl.Int64).alias("edge_count"),
-            times[0].min().alias("first_at"),
-            times[1].max().alias("last_at"),
-        )
-        .with_columns(kind_of_node.alias("node_kind"))
-    )
-    measured = ("edge_count", "first_at", "last_at", "source")
-    pairs = [
-        stars.filter(pl.col(key).is_not_null() & (pl.col(key) != pl.col("node_id"))).select(
-            pl.col("node_id").alias("left_node_id"),
-            "node_kind",
-            pl.col(key).alias("right_node_id"),
-            pl.lit(kind).alias("edge_kind"),
-            *measured,
-        )
-        for kind, key in zip(kinds, keys, strict=True)
-    ]
-    alone = [stars.select("node_id", "node_kind", *measured)] + [
-        pair.select(pl.col("right_node_id").alias("node_id"), pl.col("edge_kind").alias("node_kind"), *measured)
-        for pair in pairs
-    ]
-    itself = pl.concat(alone).select(
-        pl.col("node_id").alias("left_node_id"),
-        "node_kind",
-        pl.col("node_id").alias("right_node_id"),
-        pl.lit(None, pl.String).alias("edge_kind"),
-        *measured,
-    )
-    return _added_up(pl.concat([itself, *pairs]).with_columns(pl.concat_list("source").alias("sources")))
-
-
-def united(parts: Sequence[pl.LazyFrame]) -> pl.DataFrame:
-    """Parts of the evidence as one: counts added, first and last times and systems united."""
-    return _added_up(pl.concat(parts)).sort("left_node_id", "right_node_id").collect()
-
-
-def _added_up(parts: pl.LazyFrame) -> pl.LazyFrame:
-    """One row per pair. Of the kinds a node was seen as the surest is its own: `unknown` yields to any other."""
-    rank = pl.col("node_kind").replace_strict(_SURENESS, return_dtype=pl.Int64)
-    return parts.group_by("left_node_id", "right_node_id").agg(
-        pl.col("node_kind").sort_by(rank).first(),
-        pl.col("edge_kind").min(),
-        pl.col("edge_count").sum(),
-        pl.col("first_at").min(),
-        pl.col("last_at").max(),
-        pl.col("sources").explode().unique().sort(),
-    )
+    return spelt_out(seen, weighed(seen, names, standing(identity_rulings.collect()), rules=rules))
 
 
 # --- verdicts ---------------------------------------------------------------------------------------------------------
 
 
 def judged(
-    seen: pl.DataFrame,
+    seen: Evidence,
     names: pl.DataFrame,
     rulings: pl.DataFrame | None = None,
     *,
@@ -171,229 +111,298 @@ def judged(
     """The evidence with `edge_state`, and the edges that rulings and the household rule draw between records.
 
     names: node_id, given_name and family_name of the records. rulings: those that stand (`etl.silver.rulings`); of
-    nodes that are no longer in the evidence they say nothing.
+    nodes that are no longer in the evidence they say nothing. Sorted by left and right node.
     """
-    alone = pl.col("left_node_id") == pl.col("right_node_id")
-    nodes = seen.filter(alone)
-    kind_of = nodes.select("left_node_id", pl.col("node_kind").alias("left_kind"))
-    pairs = seen.filter(~alone).join(kind_of, on="left_node_id", how="left")
-    is_strong = pl.col("edge_kind").is_in(STRONG) & pl.col("left_kind").is_in([RECORD, *STRONG])
-    strong, weak = pairs.filter(is_strong), pairs.filter(~is_strong)
+    return spelt_out(seen, weighed(seen, names, rulings, rules=rules)).collect()
 
-    called = {
-        node: Name(name, normalised(family))
-        for node, given, family in names.select("node_id", "given_name", "family_name").sort("node_id").iter_rows()
-        if (name := normalised(given))
-    }
+
+def weighed(
+    seen: Evidence,
+    names: pl.DataFrame,
+    rulings: pl.DataFrame | None = None,
+    *,
+    rules: IdentityRules = USUAL_RULES,
+) -> pl.DataFrame:
+    """The pairs of `judged` in numbers: left, right, left_kind, edge_kind, edge_count, times, systems_0..., edge_state.
+
+    In no order, and without the nodes by themselves.
+    """
+    kind = seen.nodes["node_kind"].to_numpy()
+    called = _Called.of(seen, names)
+    pairs = seen.pairs.with_columns(pl.Series("left_kind", kind[seen.pairs["left"].to_numpy()]))
+    sure = pl.Series(is_strong(pairs["left_kind"].to_numpy(), pairs["edge_kind"].to_numpy()))
+    strong, weak = pairs.filter(sure), pairs.filter(~sure)
+    crowded = above_cap(kind, strong["left"].to_numpy(), strong["right"].to_numpy(), rules)
+
     stands = standing(empty(IDENTITY_RULINGS.columns)) if rulings is None else rulings
-    always = _ruled_one(nodes, stands).select(*strong.columns, edge_state=pl.lit("used"))
-    apart = ruled_apart(stands, nodes["left_node_id"].to_list()) if stands.height else []
-    strong = strong.pipe(_with_caps, rules).pipe(_with_households, called, apart, rules).pipe(_without_pairs, always)
-    strong = pl.concat([always, _with_guards(strong, called, always, apart, rules)])
-    weak = _with_claims(weak, strong, nodes, apart)
-
-    columns = IDENTITY_EDGES.column_names
-    return pl.concat(
-        [
-            nodes.with_columns(pl.lit("used").alias("edge_state")).select(columns),
-            strong.with_columns(pl.col("left_kind").alias("node_kind")).select(columns),
-            weak.with_columns(pl.col("left_kind").alias("node_kind")).select(columns),
-        ]
-    ).sort("left_node_id", "right_node_id")
+    always = _ruled_one(seen, stands).select(*strong.columns, pl.lit("used", STATES).alias("edge_state"))
+    ruled = Rulings(list(always.select("left", "right").iter_rows()), _ruled_apart(seen, stands))
+    strong = strong.pipe(_with_caps, crowded).pipe(_with_households, called, ruled, rules).pipe(_without_pairs, always)
+    strong = pl.concat([always, _with_guards(strong, called, ruled, rules)])
+    return pl.concat([strong, _with_claims(weak, strong, ruled, seen.nodes.height)])
 
 
-def _ruled_one(nodes: pl.DataFrame, stands: pl.DataFrame) -> pl.DataFrame:
-    """What is ruled one customer, of nodes that are there, as edges: the smaller node to the left, one row a pair."""
-    ends = pl.col("left_node_ids").list.first(), pl.col("right_node_ids").list.first()
-    there = nodes.select(node="left_node_id", left_kind="node_kind")
-    return (
-        stands.filter(pl.col("ruling") == "always")
-        .with_columns(left_node_id=pl.min_horizontal(*ends), right_node_id=pl.max_horizontal(*ends))
-        .join(there, left_on="left_node_id", right_on="node")
-        .join(there.select("node"), left_on="right_node_id", right_on="node")
-        .sort("made_at", "ruling_id")
-        .unique(["left_node_id", "right_node_id"], keep="first", maintain_order=True)
-        .with_columns(
-            pl.col("left_kind").alias("node_kind"),
-            pl.lit(RULING).alias("edge_kind"),
-            pl.lit(1, pl.Int64).alias("edge_count"),
-            pl.col("made_at").alias("first_at"),
-            pl.col("made_at").alias("last_at"),
-            pl.lit([RULING], pl.List(pl.String)).alias("sources"),
-        )
+def spelt_out(seen: Evidence, pairs: pl.DataFrame) -> pl.LazyFrame:
+    """Nodes by themselves and judged pairs as the table has them, sorted.
+
+    A batch at a time: as text they are several times as large.
+    """
+    schema = schema_of(IDENTITY_EDGES.columns)
+    itself = np.arange(seen.nodes.height, dtype=np.int64)
+    order = np.argsort(np.concatenate([(itself << 32) | itself, _pair_key(pairs)]))
+
+    def batches(
+        columns: list[str] | None, predicate: pl.Expr | None, rows: int | None, batch_rows: int | None
+    ) -> Iterator[pl.DataFrame]:
+        size = batch_rows or _BATCH_ROWS
+        end = len(order) if rows is None else min(rows, len(order))
+        for at in range(0, max(end, 1), size):
+            batch = _spelt(seen, pairs, order[at : min(at + size, end)]).select(columns or list(schema))
+            yield batch if predicate is None else batch.filter(predicate)
+
+    return pl.io.plugins.register_io_source(batches, schema=schema, is_pure=True)
+
+
+def _spelt(seen: Evidence, pairs: pl.DataFrame, rows: Codes) -> pl.DataFrame:
+    """The rows of the table at these places: the nodes by themselves first, then the pairs."""
+    alone, paired = rows[rows < seen.nodes.height], rows[rows >= seen.nodes.height] - seen.nodes.height
+    itself = seen.nodes[alone].with_columns(
+        pl.Series("left", alone, dtype=pl.Int32),
+        pl.Series("right", alone, dtype=pl.Int32),
+        left_kind="node_kind",
+        edge_kind=pl.lit(None, pl.UInt8),
+        edge_state=pl.lit("used", STATES),
     )
+    found = pl.concat([itself.select(pairs.columns), pairs[paired]])
+    found = found[np.argsort(_pair_key(found))]
+    node_id = seen.nodes["node_id"]
+    return pl.DataFrame(
+        {
+            "left_node_id": node_id.gather(found["left"]),
+            "node_kind": found["left_kind"].cat.to(EDGE_KIND).cast(pl.String),
+            "right_node_id": node_id.gather(found["right"]),
+            "edge_kind": found["edge_kind"].cat.to(EDGE_KIND).cast(pl.String),
+            "edge_count": found["edge_count"],
+            "first_at": found["first_at"],
+            "last_at": found["last_at"],
+            "sources": named(found, seen.systems),
+            "edge_state": found["edge_state"].cast(pl.String),
+        }
+    ).with_columns(
+        pl.when(pl.col("edge_kind") == RULING)
+        .then(pl.lit([RULING], pl.List(pl.String)))
+        .otherwise("sources")
+        .alias("sources")
+    )
+
+
+def _pair_key(pairs: pl.DataFrame) -> Codes:
+    """Both ends as one number, in the order of (left, right)."""
+    key: Codes = (pairs["left"].to_numpy().astype(np.int64) << 32) | pairs["right"].to_numpy()
+    return key
+
+
+@dataclass(frozen=True, slots=True)
+class _Called:
+    """What the records are called: for each node which of `names` it has, and which given name that is; -1 for none.
+
+    Only a record with a given name has one. `given` is of each node, `given_of` of each name.
+    """
+
+    name: npt.NDArray[np.int32]
+    given: npt.NDArray[np.int32]
+    names: list[Name]
+
+    @classmethod
+    def of(cls, seen: Evidence, names: pl.DataFrame) -> _Called:
+        there = names.select("given_name", "family_name", number=seen.numbers(names["node_id"]))
+        told = there.filter(pl.col("number").is_not_null() & pl.col("given_name").is_not_null())
+        plain = told.select(
+            "number", given=_normalised(told["given_name"]), family=_normalised(told["family_name"].fill_null(""))
+        ).filter(pl.col("given") != "")
+        distinct = plain.select("given", "family").unique().sort("given", "family")
+        coded = distinct.with_columns(code=pl.int_range(pl.len(), dtype=pl.Int32), first=pl.col("given").rle_id())
+        found = plain.join(coded, on=["given", "family"], how="left", maintain_order="left")
+        of_node = [np.full(seen.nodes.height, -1, dtype=np.int32) for _ in range(2)]
+        for column, of_each in zip(("code", "first"), of_node, strict=True):
+            of_each[found["number"].to_numpy()] = found[column].to_numpy()
+        return cls(of_node[0], of_node[1], [Name(*row) for row in distinct.iter_rows()])
+
+
+def _normalised(texts: pl.Series) -> pl.Series:
+    """The normalised names, each distinct text looked at once."""
+    distinct = texts.unique()
+    plain = pl.Series([normalised(text) for text in distinct], dtype=pl.String)
+    return texts.replace_strict(distinct, plain, return_dtype=pl.String) if len(distinct) else texts
+
+
+def _ruled_one(seen: Evidence, stands: pl.DataFrame) -> pl.DataFrame:
+    """What is ruled one customer, of nodes that are there, as edges: the smaller node to the left, one row a pair."""
+    always = stands.filter(pl.col("ruling") == "always")
+    systems = [name for name in seen.pairs.columns if name.startswith("systems_")]
+    ends = pl.col("left"), pl.col("right")
+    there = (
+        always.with_columns(
+            left=seen.numbers(always["left_node_ids"].list.first()),
+            right=seen.numbers(always["right_node_ids"].list.first()),
+        )
+        .drop_nulls(["left", "right"])
+        .with_columns(left=pl.min_horizontal(*ends), right=pl.max_horizontal(*ends))
+        .sort("made_at", "ruling_id")
+        .unique(["left", "right"], keep="first", maintain_order=True)
+    )
+    return there.with_columns(
+        seen.nodes["node_kind"].gather(there["left"]).alias("left_kind"),
+        pl.lit(_RULING, pl.UInt8).alias("edge_kind"),
+        pl.lit(1, pl.Int64).alias("edge_count"),
+        pl.col("made_at").alias("first_at"),
+        pl.col("made_at").alias("last_at"),
+        *(pl.lit(0, pl.UInt64).alias(name) for name in systems),
+    )
+
+
+def _ruled_apart(seen: Evidence, stands: pl.DataFrame) -> list[tuple[list[int], list[int]]]:
+    """The sides that may not meet, as node numbers, of nodes that are there."""
+    apart = stands.filter(pl.col("ruling").is_in(APART))
+    named = pl.concat([apart["left_node_ids"].explode(), apart["right_node_ids"].explode()]).drop_nulls().unique()
+    number_of = {node: n for node, n in zip(named, seen.numbers(named), strict=True) if n is not None}
+    return [
+        ([number_of[node] for node in left], [number_of[node] for node in right])
+        for left, right in ruled_apart(apart, number_of)
+    ]
 
 
 def _without_pairs(strong: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
     """`strong` without edges between the two nodes of a pair: the ruling says it all."""
-    turned = pairs.select(left_node_id="right_node_id", right_node_id="left_node_id")
-    both = pl.concat([pairs.select("left_node_id", "right_node_id"), turned])
-    return strong.join(both, on=["left_node_id", "right_node_id"], how="anti", maintain_order="left")
+    if not pairs.height:
+        return strong
+    both = pl.concat([pairs.select("left", "right"), pairs.select(left="right", right="left")])
+    return strong.join(both, on=["left", "right"], how="anti", maintain_order="left")
 
 
-def _with_caps(strong: pl.DataFrame, rules: IdentityRules) -> pl.DataFrame:
+def _with_caps(strong: pl.DataFrame, crowded: Flags) -> pl.DataFrame:
     """`edge_state`: capped where one end is an identifier with more strong neighbours than its cap, else null."""
-    ends = pl.concat(
-        [
-            strong.select(node="right_node_id", kind="edge_kind"),
-            strong.select(node="left_node_id", kind="left_kind").filter(pl.col("kind") != RECORD),
-        ]
-    )
-    cap = pl.col("kind").replace_strict(rules.caps, return_dtype=pl.Int64)
-    crowded = ends.group_by("node", "kind").len().filter(pl.col("len") > cap)["node"].implode()
-    is_capped = pl.col("left_node_id").is_in(crowded) | pl.col("right_node_id").is_in(crowded)
-    return strong.with_columns(pl.when(is_capped).then(pl.lit("capped")).alias("edge_state"))
+    capped = pl.Series(crowded[strong["left"].to_numpy()] | crowded[strong["right"].to_numpy()])
+    return strong.with_columns(pl.when(capped).then(pl.lit("capped", STATES)).alias("edge_state"))
 
 
-def _with_households(
-    strong: pl.DataFrame, called: dict[str, Name], apart: Sequence[Sides], rules: IdentityRules
-) -> pl.DataFrame:
+def _with_households(strong: pl.DataFrame, called: _Called, rulings: Rulings, rules: IdentityRules) -> pl.DataFrame:
     """A shared e-mail or phone under more than one given name is the household's: it joins nobody by itself.
 
     Unless surer kinds say that all who claim it are one, and nobody ruled otherwise. Its edges become `conflict`;
     instead, records of one name that share it are joined directly, by an edge between the records. Records without a
     given name, or with one that fits several people, stay unjoined.
     """
-    given = {node: name.given for node, name in called.items()}
-    claims = strong.filter(
-        pl.col("edge_state").is_null()
-        & (pl.col("left_kind") == RECORD)
-        & pl.col("edge_kind").is_in(rules.household_kinds)
-    ).with_columns(
-        name=pl.col("left_node_id").replace_strict(given, default=None, return_dtype=pl.String),
-        surely=pl.col("left_node_id").replace_strict(
-            _sure_components(strong, apart, rules), default=None, return_dtype=pl.Int64
-        ),
-    )
-    of_several = (pl.col("name").n_unique().over("right_node_id") > 1) & (
-        pl.coalesce("surely", -1 - pl.int_range(pl.len())).n_unique().over("right_node_id") > 1
-    )
-    shared = claims.filter(of_several).sort("right_node_id", "left_node_id")
-    crowded: list[str] = []
+    shared = _shared(strong, called, rulings, rules)
+    crowded: list[int] = []
     ones: list[int] = []
     others: list[int] = []
-    claimed_by: defaultdict[str, list[tuple[int, Name]]] = defaultdict(list)
-    for row, (identifier, record) in enumerate(shared.select("right_node_id", "left_node_id").iter_rows()):
-        if record in called:
-            claimed_by[identifier].append((row, called[record]))
-    for identifier, claimants in claimed_by.items():
-        group_of = groups(name for _, name in claimants)
+    claims = zip(shared["right"].to_list(), enumerate(shared["name"].to_list()), strict=True)
+    for identifier, claimants in groupby(claims, key=itemgetter(0)):
+        named_rows = [(row, called.names[name]) for _, (row, name) in claimants if name >= 0]
+        group_of = groups(name for _, name in named_rows)
         if len(set(group_of.values())) < 2:
             continue
         crowded.append(identifier)
         first_of: dict[int, int] = {}
-        for row, name in claimants:
+        for row, name in named_rows:
             group = group_of[name]
             if group is not None and first_of.setdefault(group, row) != row:
                 ones.append(first_of[group])
                 others.append(row)
-    is_crowded = pl.col("left_node_id").is_in(crowded) | pl.col("right_node_id").is_in(crowded)
-    state = pl.when(pl.col("edge_state").is_null() & is_crowded).then(pl.lit("conflict")).otherwise("edge_state")
-    between = _between(shared[ones], shared[others]).select(strong.columns)
-    return pl.concat([strong.with_columns(state.alias("edge_state")), between])
-
-
-def _sure_components(strong: pl.DataFrame, apart: Sequence[Sides], rules: IdentityRules) -> dict[str, int]:
-    """record or identifier -> its component by the kinds no household shares, so far as they are open."""
-    sure = strong.filter(pl.col("edge_state").is_null() & ~pl.col("edge_kind").is_in(rules.household_kinds))
-    numbers = numbered(pl.concat([sure["left_node_id"], sure["right_node_id"]]))
-    coded = _surest_first(sure, numbers)
-    left, right = coded["left"].to_numpy(), coded["right"].to_numpy()
-    fine = joinable(numbers.height, left, right, Rulings(never=_numbered_sides(apart, numbers)))
-    component = components(numbers.height, left[fine], right[fine])
-    return dict(zip(numbers["node_id"], component.tolist(), strict=True))
-
-
-def _surest_first(edges: pl.DataFrame, numbers: pl.DataFrame) -> pl.DataFrame:
-    """The edges in the order they are believed in, with their `edge` number as they came and codes `left`, `right`."""
-    rank = pl.col("edge_kind").replace_strict(_SURENESS, return_dtype=pl.Int64)
-    return (
-        edges.with_row_index("edge")
-        .with_columns(
-            pl.Series("left", _codes(edges["left_node_id"], numbers)),
-            pl.Series("right", _codes(edges["right_node_id"], numbers)),
-        )
-        .sort(rank, pl.col("left_kind") != RECORD, "first_at", "left", "right", nulls_last=True)
+    is_crowded = np.zeros(len(called.given), dtype=np.bool_)
+    is_crowded[crowded] = True
+    touches = pl.Series(is_crowded[strong["left"].to_numpy()] | is_crowded[strong["right"].to_numpy()])
+    conflict = (
+        pl.when(pl.col("edge_state").is_null() & touches).then(pl.lit("conflict", STATES)).otherwise("edge_state")
     )
+    between = _between(shared[ones], shared[others]).select(strong.columns)
+    return pl.concat([strong.with_columns(conflict.alias("edge_state")), between])
 
 
-def _codes(nodes: pl.Series, numbers: pl.DataFrame) -> Codes:
-    """The number of each node, (len(nodes),), int64."""
-    joined = nodes.alias("node_id").to_frame().join(numbers, on="node_id", how="left", maintain_order="left")
-    return joined["node"].to_numpy()
+def _shared(strong: pl.DataFrame, called: _Called, rulings: Rulings, rules: IdentityRules) -> pl.DataFrame:
+    """The open edges from records to what a household may share: where several names use it, and nothing surer says
+    that they are one. Sorted by right and left."""
+    kinds = _shared_kinds(rules)
+    is_open = pl.col("edge_state").is_null()
+    surely = _sure_components(strong.filter(is_open & ~pl.col("edge_kind").is_in(kinds)), rulings, len(called.given))
+    claims = strong.filter(is_open & (pl.col("left_kind") == _RECORD) & pl.col("edge_kind").is_in(kinds))
+    record = claims["left"].to_numpy()
+    told = claims.with_columns(
+        pl.Series("name", called.name[record]),
+        pl.Series("given", called.given[record]).replace(-1, None),
+        pl.Series("surely", surely[record]),
+    )
+    by_several = (
+        told.group_by("right")
+        .agg((pl.col(each).min() != pl.col(each).max()).alias(each) for each in ("given", "surely"))
+        .filter(pl.col("given") & pl.col("surely"))
+    )
+    return told.join(by_several.select("right"), on="right", how="semi").sort("right", "left")
+
+
+def _shared_kinds(rules: IdentityRules) -> list[int]:
+    """The ranks of the kinds a household shares; an address, which is among them, makes no edge."""
+    return [RANK[kind] for kind in rules.household_kinds if kind in RANK]
+
+
+def _sure_components(sure: pl.DataFrame, rulings: Rulings, node_count: int) -> Numbers:
+    """The component of each node, (node_count,), by these edges as far as nobody ruled their sides apart."""
+    believed = _surest_first(sure) if rulings.never else sure
+    left, right = believed["left"].to_numpy(), believed["right"].to_numpy()
+    fine = joinable(node_count, left, right, Rulings(never=rulings.never))
+    return components(node_count, left[fine], right[fine])
+
+
+def _surest_first(edges: pl.DataFrame) -> pl.DataFrame:
+    """The edges in the order they are believed in."""
+    return edges.sort("edge_kind", pl.col("left_kind") != _RECORD, "first_at", "left", "right", nulls_last=True)
 
 
 def _between(one: pl.DataFrame, other: pl.DataFrame) -> pl.DataFrame:
     """Edges from record to record, row by row: known since both were seen with what they share."""
-    drawn = one.with_columns(
-        pl.Series("right_node_id", other["left_node_id"]),
-        pl.Series("edge_count", pl.DataFrame({"a": one["edge_count"], "b": other["edge_count"]}).min_horizontal()),
-        pl.Series("first_at", pl.DataFrame({"a": one["first_at"], "b": other["first_at"]}).max_horizontal()),
-        pl.Series("last_at", pl.DataFrame({"a": one["last_at"], "b": other["last_at"]}).max_horizontal()),
-        pl.Series("sources", one["sources"].list.set_union(other["sources"]).list.sort()),
+    there = other.rename({name: f"{name}_other" for name in other.columns})
+    systems = [name for name in one.columns if name.startswith("systems_")]
+    drawn = pl.concat([one, there], how="horizontal").with_columns(
+        pl.col("left_other").alias("right"),
+        pl.min_horizontal("edge_count", "edge_count_other").alias("edge_count"),
+        pl.max_horizontal("first_at", "first_at_other").alias("first_at"),
+        pl.max_horizontal("last_at", "last_at_other").alias("last_at"),
+        *((pl.col(name) | pl.col(f"{name}_other")).alias(name) for name in systems),
     )
     # Two records may share an e-mail and a phone: one edge, of the surer kind.
-    rank = pl.col("edge_kind").replace_strict(_SURENESS, return_dtype=pl.Int64)
-    return drawn.sort(rank, "first_at").unique(["left_node_id", "right_node_id"], keep="first", maintain_order=True)
+    return drawn.sort("edge_kind", "first_at", "right_other").unique(
+        ["left", "right"], keep="first", maintain_order=True
+    )
 
 
-def _with_guards(
-    strong: pl.DataFrame, called: dict[str, Name], always: pl.DataFrame, apart: Sequence[Sides], rules: IdentityRules
-) -> pl.DataFrame:
+def _with_guards(strong: pl.DataFrame, called: _Called, rulings: Rulings, rules: IdentityRules) -> pl.DataFrame:
     """The edges still open get their verdict: rulings, veto and names, the surest and oldest evidence first."""
-    numbers = numbered(
-        pl.concat([frame[end] for frame in (strong, always) for end in ("left_node_id", "right_node_id")])
+    node_count = len(called.name)
+    is_open = strong["edge_state"].is_null().to_numpy()
+    left, right = strong["left"].to_numpy(), strong["right"].to_numpy()
+    joined = np.array(rulings.always, dtype=np.int32).reshape(-1, 2)
+    component = components(
+        node_count, np.concatenate([left[is_open], joined[:, 0]]), np.concatenate([right[is_open], joined[:, 1]])
     )
-    rulings = Rulings(_pairs_of(always, numbers), _numbered_sides(apart, numbers))
-    coded = _surest_first(strong, numbers)
-    open_edges = coded.filter(pl.col("edge_state").is_null())
-    left, right = open_edges["left"].to_numpy(), open_edges["right"].to_numpy()
-    joined = np.array(rulings.always, dtype=np.int64).reshape(-1, 2)
-    component = components(numbers.height, np.concatenate([left, joined[:, 0]]), np.concatenate([right, joined[:, 1]]))
-    cards = {
-        *coded.filter(pl.col("edge_kind") == UNIQUE)["right"].to_list(),
-        *coded.filter(pl.col("left_kind") == UNIQUE)["left"].to_list(),
-    }
-    number_of = dict(numbers.select("node_id", "node").iter_rows())
-    name_of = {number_of[node]: name for node, name in called.items() if node in number_of}
-    doubtful = suspects(component, sorted(cards), name_of, rulings.nodes)
-    walked = open_edges.filter(pl.Series(component[left]).is_in(list(doubtful)))
-    asks_names = pl.col("edge_kind").is_in(rules.household_kinds)
+    is_card = np.zeros(node_count, dtype=np.bool_)
+    is_card[right[strong["edge_kind"].to_numpy() == _UNIQUE]] = True
+    is_card[left[strong["left_kind"].to_numpy() == _UNIQUE]] = True
+    cards = np.flatnonzero(is_card)
+    doubtful = suspects(component, cards, called.given, called.name, called.names, rulings.nodes)[component]
+
+    edges = np.flatnonzero(is_open & doubtful[left])
+    walked = _surest_first(strong[edges].with_columns(pl.Series("edge", edges)))
+    asks_names = pl.col("edge_kind").is_in(_shared_kinds(rules))
     asked = walked.select("left", "right", asks_names.alias("asks")).iter_rows()
-    verdicts = guarded(asked, cards, name_of, rulings)
-    refused = {
-        edge: verdict.value
-        for edge, verdict in zip(walked["edge"], verdicts, strict=True)
-        if verdict is not Verdict.USED
-    }
-    state = pl.coalesce(
-        "edge_state",
-        pl.col("edge").replace_strict(refused, default="used", return_dtype=pl.String) if refused else pl.lit("used"),
-    )
-    return coded.with_columns(state.alias("edge_state")).sort("edge").select(strong.columns)
+    name_of = {node: called.names[called.name[node]] for node in np.flatnonzero(doubtful & (called.name >= 0)).tolist()}
+    verdicts = guarded(asked, set(np.flatnonzero(doubtful & is_card).tolist()), name_of, rulings)
+    state = strong["edge_state"].to_physical().fill_null(_STATE["used"]).to_numpy().copy()
+    state[walked["edge"].to_numpy()] = [_STATE[verdict.value] for verdict in verdicts]
+    return strong.with_columns(pl.Series("edge_state", state).cat.to(STATES))
 
 
-def _pairs_of(edges: pl.DataFrame, numbers: pl.DataFrame) -> list[tuple[int, int]]:
-    """The edges as pairs of node numbers."""
-    left, right = (_codes(edges[end], numbers) for end in ("left_node_id", "right_node_id"))
-    return list(zip(left.tolist(), right.tolist(), strict=True))
-
-
-def _numbered_sides(apart: Sequence[Sides], numbers: pl.DataFrame) -> list[tuple[list[int], list[int]]]:
-    """The sides as node numbers, of nodes that have one."""
-    if not apart:
-        return []
-    number_of = dict(numbers.select("node_id", "node").iter_rows())
-    return [
-        (
-            [number_of[node] for node in left if node in number_of],
-            [number_of[node] for node in right if node in number_of],
-        )
-        for left, right in apart
-    ]
-
-
-def _with_claims(weak: pl.DataFrame, strong: pl.DataFrame, nodes: pl.DataFrame, apart: Sequence[Sides]) -> pl.DataFrame:
+def _with_claims(weak: pl.DataFrame, strong: pl.DataFrame, rulings: Rulings, node_count: int) -> pl.DataFrame:
     """A browser or device belongs to the one customer that claims it, else to nobody.
 
     Claims are made by surer nodes: records and strong identifiers first; a device that none of them claims may
@@ -401,74 +410,103 @@ def _with_claims(weak: pl.DataFrame, strong: pl.DataFrame, nodes: pl.DataFrame, 
     nobody's and so claim nothing: the edge takes their state. A claim somebody ruled out is none.
     """
     used = strong.filter(pl.col("edge_state") == "used")
-    numbers = numbered(nodes["left_node_id"])
-    code = dict(numbers.select("node_id", "node").iter_rows())
-    owner = components(
-        numbers.height,
-        _codes(used["left_node_id"], numbers),
-        _codes(used["right_node_id"], numbers),
-    )
-    turned_away = strong.filter(pl.col("edge_state").is_in(["capped", "conflict"])).sort("edge_state", descending=True)
-    nobodys = dict(
-        [
-            *turned_away.select("left_node_id", "edge_state").iter_rows(),
-            *turned_away.select("right_node_id", "edge_state").iter_rows(),
-        ]
-    )
-    attached = {*used["left_node_id"].to_list(), *used["right_node_id"].to_list()}
-    # customer under way -> the sides of rulings it stands on
-    ruled: defaultdict[int, set[tuple[int, int]]] = defaultdict(set)
-    for node, ends in Rulings(never=_numbered_sides(apart, numbers)).ends.items():
-        ruled[int(owner[node])] |= ends
-    state_of: dict[tuple[str, str], str] = {}
-    for kind in WEAK:
-        claims: defaultdict[str, list[tuple[str, bool]]] = defaultdict(list)
-        for left, right, left_kind in (
-            weak.filter(pl.col("edge_kind") == kind)
-            .select("left_node_id", "right_node_id", "left_kind")
-            .sort("right_node_id", "left_node_id")
-            .iter_rows()
-        ):
-            if left_kind != RECORD and left in nobodys and left not in attached:
-                state_of[left, right] = nobodys[left]
-            else:
-                claims[right].append((left, left_kind not in (*WEAK, UNKNOWN)))
-        for right, everyone in claims.items():
-            itself = int(owner[code[right]])
-            claimants = []
-            for left, is_strong in everyone:
-                if ruled and are_apart(ruled[int(owner[code[left]])], ruled[itself]):
-                    state_of[left, right] = Verdict.RULED_OUT.value
-                else:
-                    claimants.append((left, is_strong))
-            known = {int(owner[code[left]]) for left, is_strong in claimants if is_strong}
-            claiming = known or {int(owner[code[left]]) for left, _ in claimants}
-            for left, _ in claimants:
-                is_sole = len(claiming) == 1 and int(owner[code[left]]) in claiming
-                state_of[left, right] = "used" if is_sole else "ambiguous"
+    left, right = used["left"].to_numpy(), used["right"].to_numpy()
+    owner = components(node_count, left, right)
+    attached = np.zeros(node_count, dtype=np.bool_)
+    attached[left] = attached[right] = True
+    nobodys = np.where(attached, _STATE["used"], _turned_away(strong, node_count))
+
+    weak = weak.sort("edge_kind", "right", "left")
+    claimant, claimed = weak["left"].to_numpy(), weak["right"].to_numpy()
+    kind, edge_kind = weak["left_kind"].to_numpy(), weak["edge_kind"].to_numpy()
+    verdict = np.where(kind == _RECORD, _STATE["used"], nobodys[claimant])
+    is_sure = np.isin(kind, [_RECORD, *_STRONG])
+    # Of what nobody knows the kind, what it was seen with says nothing either.
+    verdict[(verdict == _STATE["used"]) & ~np.isin(edge_kind, _WEAK)] = _STATE["ambiguous"]
+    apart = _Apart(rulings, owner)
+    # Browsers first: who they belong to is asked when they are seen on a device.
+    for each in _WEAK:
+        claims = np.flatnonzero((edge_kind == each) & (verdict == _STATE["used"]))
+        refused = apart.refused(claimant[claims], claimed[claims], is_sure[claims])
+        verdict[claims[refused]] = _STATE["ruled_out"]
+        claims = claims[~refused]
+        come_to = settle_claims(claimant[claims], claimed[claims], is_sure[claims], owner)
+        verdict[claims[come_to != SOLE]] = _STATE["ambiguous"]
+    return weak.with_columns(pl.Series("edge_state", verdict).cat.to(STATES))
+
+
+class _Apart:
+    """Customers under way, and the sides of rulings each stands on. owner: (n_nodes,), the customer of each node.
+
+    Few rulings speak of a browser or device, and only claims on those can be refused: they are gone through one by one.
+    """
+
+    def __init__(self, rulings: Rulings, owner: Numbers) -> None:
+        self._owner = owner
+        self._sides: defaultdict[int, set[tuple[int, int]]] = defaultdict(set)
+        for node, ends in rulings.ends.items():
+            self._sides[int(owner[node])] |= ends
+
+    def refused(self, claimant: Numbers, claimed: Numbers, is_sure: Flags) -> Flags:
+        """Which claims are ruled out, (n_claims,); the claims on one node stand together.
+
+        What has one claimant left stands from then on where that one stands, and what it is ruled apart from with it.
+        """
+        found = np.zeros(len(claimed), dtype=np.bool_)
+        standing_somewhere = np.isin(self._owner[claimed], [at for at, sides in self._sides.items() if sides])
+        ruled_about = np.flatnonzero(standing_somewhere).tolist()
+        for _, several in groupby(ruled_about, key=lambda claim: int(claimed[claim])):
+            claims = list(several)
+            itself = self._sides[int(self._owner[claimed[claims[0]]])]
+            owners = {claim: int(self._owner[claimant[claim]]) for claim in claims}
+            found[claims] = [are_apart(self._sides[owners[claim]], itself) for claim in claims]
+            left = [claim for claim in claims if not found[claim]]
+            claiming = {owners[claim] for claim in left if is_sure[claim]} or {owners[claim] for claim in left}
             if len(claiming) == 1:
-                owner[code[right]] = claiming.pop()
-                if ruled:
-                    ruled[int(owner[code[right]])] |= ruled[itself]
-    states = [state_of[pair] for pair in weak.select("left_node_id", "right_node_id").iter_rows()]
-    return weak.with_columns(pl.Series("edge_state", states, dtype=pl.String))
+                self._sides[claiming.pop()] |= itself
+        return found
 
 
-def members_of(edges: pl.DataFrame) -> pl.DataFrame:
+def _turned_away(strong: pl.DataFrame, node_count: int) -> npt.NDArray[np.uint8]:
+    """For each node what it was refused for, if anything: as an identifier of others first, then in its own right."""
+    refused = np.full(node_count, _STATE["used"], dtype=np.uint8)
+    states = strong["edge_state"].to_physical().to_numpy()
+    for end in ("left", "right"):
+        for state in (_STATE["conflict"], _STATE["capped"]):
+            refused[strong[end].to_numpy()[states == state]] = state
+    return refused
+
+
+def members_of(edges: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
     """node_id, node_kind, component of every node in the evidence, by the edges that are used; sorted by node."""
-    alone = pl.col("left_node_id") == pl.col("right_node_id")
-    nodes = edges.filter(alone).select("node_kind", node_id="left_node_id")
-    numbers = numbered(nodes["node_id"])
-    assert numbers.height == nodes.height, "every node stands in the evidence by itself, once"
-    used = edges.filter(~alone & (pl.col("edge_state") == "used"))
-    component = components(
-        numbers.height, _codes(used["left_node_id"], numbers), _codes(used["right_node_id"], numbers)
-    )
-    return (
-        numbers.select("node_id", pl.Series("component", component, dtype=pl.Int64))
-        .join(nodes, on="node_id", how="left", maintain_order="left")
-        .select("node_id", "node_kind", "component")
-    )
+    nodes, numbering = nodes_of(edges)
+    component = components(nodes.height, *ends_of(edges, numbering, "used"))
+    return nodes.select("node_id", "node_kind", pl.Series("component", component, dtype=pl.Int64))
+
+
+def nodes_of(edges: pl.DataFrame | pl.LazyFrame) -> tuple[pl.DataFrame, Numbering]:
+    """node_id, node_kind, first_at of every node in the evidence, sorted by node; and their numbers, which are rows."""
+    is_alone = pl.col("left_node_id") == pl.col("right_node_id")
+    nodes = edges.lazy().filter(is_alone).select("node_kind", "first_at", node_id="left_node_id").collect()
+    nodes = nodes if nodes["node_id"].is_sorted() else nodes.sort("node_id")
+    numbering = Numbering()
+    numbering.numbers(nodes["node_id"])
+    assert numbering.count == nodes.height, "every node stands in the evidence by itself, once"
+    return nodes, numbering
+
+
+def ends_of(edges: pl.DataFrame | pl.LazyFrame, numbering: Numbering, *states: str) -> tuple[Numbers, Numbers]:
+    """Both ends of the edges in these states as numbers, read a batch at a time: as text they would fill the memory."""
+    is_pair = pl.col("left_node_id") != pl.col("right_node_id")
+    found = edges.lazy().filter(is_pair & pl.col("edge_state").is_in(states)).select("left_node_id", "right_node_id")
+    ends: tuple[list[Numbers], list[Numbers]] = ([], [])
+    for batch in found.collect_batches(maintain_order=False):
+        for numbers, end in zip(ends, batch.columns, strict=True):
+            numbers.append(numbering.known(batch[end]))
+    none = [np.empty(0, dtype=np.int32)]
+    left, right = (np.concatenate(none + found) for found in ends)
+    assert min(left.min(initial=0), right.min(initial=0)) == 0, "both ends stand in the evidence by themselves"
+    return left, right
 
 
 IDENTITY_EDGES = Table(

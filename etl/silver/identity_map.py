@@ -7,8 +7,10 @@ map as it stands; a row is never altered but once, when its `known_to` is set, s
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
+import numpy as np
 import polars as pl
 
 from etl import fields as f
@@ -16,9 +18,10 @@ from etl.bronze.tables import IDENTITY_RULINGS
 from etl.model import Layer, Table
 from etl.model.frames import schema_of
 from etl.privacy.pseudonyms import RECORD
-from etl.silver.identity_edges import IDENTITY_EDGES, STRONG, members_of
+from etl.silver.evidence import STRONG
+from etl.silver.identity_edges import IDENTITY_EDGES, ends_of, nodes_of
 from etl.silver.identity_matches import IDENTITY_MATCHES, linked
-from etl.silver.resolution import keep_ids, new_id
+from etl.silver.resolution import components, keep_ids, new_id
 from etl.silver.rulings import standing
 
 # What a row of the map says; a change in any of it is a new row.
@@ -42,7 +45,7 @@ def build_identity_map(
     exactly the rows of `previous`. Sorted by node and known_from.
     """
     before = previous.collect()
-    edges = pl.concat([identity_edges.collect(), linked(identity_matches.collect())], how="diagonal")
+    edges = pl.concat([identity_edges, linked(identity_matches.collect()).lazy()], how="diagonal")
     undone = standing(identity_rulings.collect()).filter(pl.col("ruling") == "undo")
     settled = settle(edges, before, undone, key=key)
     return revised(before, settled, as_of=as_of).lazy()
@@ -66,29 +69,35 @@ def known_at(identity_map: pl.LazyFrame, moment: datetime, *, valid_at: datetime
     return known.filter(has_begun & (pl.col("valid_to").is_null() | (pl.col("valid_to") > valid_at)))
 
 
-def settle(edges: pl.DataFrame, before: pl.DataFrame, undone: pl.DataFrame, *, key: bytes) -> pl.DataFrame:
+def settle(
+    edges: pl.DataFrame | pl.LazyFrame, before: pl.DataFrame, undone: pl.DataFrame, *, key: bytes
+) -> pl.DataFrame:
     """node_id, node_kind, customer_id, is_known, valid_from: one row per node, sorted by node.
 
     valid_from is when the node was first seen in the world; null when no source says. undone: the merges that stand
     undone: `right_node_ids` of `other_customer_id` went into `customer_id`, which had `left_node_ids`.
     """
-    itself = edges.filter(pl.col("left_node_id") == pl.col("right_node_id"))
-    seen = itself.select(node_id="left_node_id", valid_from="first_at")
-    members = members_of(edges).join(seen, on="node_id", how="left", maintain_order="left")
-    named = _named(members, before, undone, key=key)
-    return (
-        members.join(named, on="component", how="left", maintain_order="left")
-        .with_columns(_says_who(edges).any().over("component").alias("is_known"))
-        .select("node_id", "node_kind", "customer_id", "is_known", "valid_from")
+    nodes, numbering = nodes_of(edges)
+    component = components(nodes.height, *ends_of(edges, numbering, "used"))
+    members = nodes.rename({"first_at": "valid_from"}).with_columns(pl.Series("component", component))
+    named = _named(members, before, undone, key=key).sort("component")
+    crowded = np.zeros(nodes.height, dtype=np.bool_)
+    for end in ends_of(edges, numbering, "capped", "conflict"):
+        crowded[end] = True
+    says_who = members.select(_says_who(pl.lit(pl.Series(crowded)))).to_series().to_numpy()
+    is_known = np.bincount(component[says_who], minlength=named.height) > 0
+    return members.select(
+        "node_id",
+        "node_kind",
+        named["customer_id"].gather(component),
+        pl.Series("is_known", is_known[component], dtype=pl.Boolean),
+        "valid_from",
     )
 
 
-def _says_who(edges: pl.DataFrame) -> pl.Expr:
+def _says_who(is_crowded: pl.Expr) -> pl.Expr:
     """True for a record, and for an identifier of one person; a mailbox that many share does not say who it is."""
-    turned_away = edges.filter(pl.col("edge_state").is_in(["capped", "conflict"]))
-    crowded = pl.concat([turned_away["left_node_id"], turned_away["right_node_id"]]).unique().to_list()
-    is_strong = pl.col("node_kind").is_in(STRONG)
-    return (pl.col("node_kind") == RECORD) | (is_strong & ~pl.col("node_id").is_in(crowded))
+    return (pl.col("node_kind") == RECORD) | (pl.col("node_kind").is_in(STRONG) & ~is_crowded)
 
 
 def _named(members: pl.DataFrame, before: pl.DataFrame, undone: pl.DataFrame, *, key: bytes) -> pl.DataFrame:
@@ -104,23 +113,38 @@ def _named(members: pl.DataFrame, before: pl.DataFrame, undone: pl.DataFrame, *,
     )
     gone = _gone_again(members, undone, overlaps)
     kept = keep_ids(overlaps.join(gone, on=["component", "customer_id"], how="anti"))
-    unnamed = members.filter(~pl.col("component").is_in(list(kept)))
+    unnamed = _without(members, kept)
     kept |= keep_ids(_come_back(unnamed, former, undone).join(born, on="customer_id", how="left"))
     taken = set(born["customer_id"])
-    earliest = (
-        members.sort("valid_from", "node_id", nulls_last=True)
-        .group_by("component", maintain_order=True)
-        .agg(pl.col("node_id").first())
-        .sort("component")
-    )
-    for component, node in earliest.iter_rows():
-        if component not in kept:
-            kept[component] = new_id(node, taken, key=key)
-            taken.add(kept[component])
+    earliest = _earliest(_without(unnamed, kept))
+    for component, node in zip(earliest["component"].to_list(), earliest["node_id"].to_list(), strict=True):
+        kept[component] = new_id(node, taken, key=key)
+        taken.add(kept[component])
     return pl.DataFrame(
         {"component": list(kept), "customer_id": list(kept.values())},
-        schema={"component": pl.Int64, "customer_id": pl.String},
+        schema={"component": pl.Int32, "customer_id": pl.String},
     )
+
+
+def _without(members: pl.DataFrame, named: Mapping[int, str]) -> pl.DataFrame:
+    """The members whose component has no name yet."""
+    if not named:
+        return members
+    return members.filter(~pl.col("component").is_in(pl.Series(list(named), dtype=pl.Int32).implode()))
+
+
+def _earliest(members: pl.DataFrame) -> pl.DataFrame:
+    """component and the node of it that was first seen; of several the first in the order of nodes.
+
+    `members` are sorted by node. Sorted by component.
+    """
+    first = (
+        members.select("component", "valid_from", node=pl.int_range(pl.len(), dtype=pl.UInt32))
+        .sort("valid_from", "node", nulls_last=True)
+        .unique("component", keep="first", maintain_order=True)
+        .sort("component")
+    )
+    return first.select("component", members["node_id"].gather(first["node"]))
 
 
 def _merged_away(before: pl.DataFrame) -> pl.DataFrame:

@@ -11,33 +11,27 @@ import hmac
 from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from enum import Enum
-from itertools import repeat
+from itertools import combinations, repeat
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
-from etl.silver.given_names import Name, sides_agree
+from etl.kernels import graph
+from etl.silver.given_names import Name, same_person, sides_agree
 
 Codes = npt.NDArray[np.int64]
+Numbers = npt.NDArray[np.int32]
 
 _ID_HEX = 24
 
 
-def components(node_count: int, left: Codes, right: Codes) -> Codes:
-    """The component of each node, (node_count,), int64: numbered by their smallest node, so order-independent.
+def components(node_count: int, left: npt.NDArray[np.integer], right: npt.NDArray[np.integer]) -> Numbers:
+    """The component of each node, (node_count,), int32: numbered by their smallest node, so order-independent.
 
     left, right: (n_edges,), node numbers from 0.
     """
-    if node_count == 0:
-        return np.empty(0, dtype=np.int64)
-    links = coo_array((np.ones(len(left), dtype=np.int8), (left, right)), shape=(node_count, node_count))
-    _, label = connected_components(links, directed=False)
-    # The library's labels depend on its traversal; the first node of each gives them an order that does not.
-    _, first, member = np.unique(label, return_index=True, return_inverse=True)
-    return np.argsort(np.argsort(first))[member].astype(np.int64)
+    return graph.components(node_count, left.astype(np.int32, copy=False), right.astype(np.int32, copy=False))
 
 
 class Verdict(Enum):
@@ -143,7 +137,9 @@ def guarded(
     return verdicts
 
 
-def joinable(node_count: int, left: Codes, right: Codes, rulings: Rulings) -> npt.NDArray[np.bool_]:
+def joinable(
+    node_count: int, left: npt.NDArray[np.integer], right: npt.NDArray[np.integer], rulings: Rulings
+) -> npt.NDArray[np.bool_]:
     """Which of the edges, (n_edges,), join no two sides that are ruled apart, when taken in the order given."""
     fine = np.ones(len(left), dtype=np.bool_)
     if not rulings.never:
@@ -190,27 +186,32 @@ def new_id(earliest_node: str, taken: Set[str], *, key: bytes) -> str:
         counter += 1
 
 
-def numbered(nodes: pl.Series) -> pl.DataFrame:
-    """node_id and its number: sorted by node_id, numbered from 0."""
-    return pl.DataFrame({"node_id": nodes.unique().sort()}).with_row_index("node").cast({"node": pl.Int64})
-
-
 def suspects(
-    component: Codes, cards: Sequence[int], name_of: Mapping[int, Name], ruled: Iterable[int] = ()
-) -> set[int]:
-    """Components in which a guard could object: two cards, two different given names, or somebody's ruling.
+    component: Numbers,
+    cards: Codes,
+    given: Numbers,
+    name: Numbers,
+    names: Sequence[Name],
+    ruled: Collection[int] = (),
+) -> npt.NDArray[np.bool_]:
+    """For each component, whether a guard could object: two cards, names that are not one person's, somebody's ruling.
 
-    Every other component is what its edges say; only these are walked edge by edge.
+    component: (n_nodes,). cards: node numbers, each once. given, name: (n_nodes,), which given name and which of
+    `names` a node has, -1 for none. Every other component is what its edges say; only these are walked edge by edge.
     """
-    found: set[int] = {int(component[node]) for node in ruled}
-    holding: dict[int, int] = {}
-    for card in cards:
-        at = int(component[card])
-        if holding.setdefault(at, card) != card:
-            found.add(at)
-    called: dict[int, str] = {}
-    for node, name in name_of.items():
-        at = int(component[node])
-        if called.setdefault(at, name.given) != name.given:
-            found.add(at)
+    count = int(component.max()) + 1 if len(component) else 0
+    found = np.bincount(component[cards], minlength=count) > 1
+    found[component[np.array(sorted(ruled), dtype=np.int64)]] = True
+    named = np.flatnonzero(given >= 0)
+    # One given name of each component; only where somebody has another one are names compared.
+    one_given = np.full(count, -1, dtype=np.int32)
+    one_given[component[named]] = given[named]
+    differs = np.zeros(count, dtype=np.bool_)
+    differs[component[named[one_given[component[named]] != given[named]]]] = True
+    compared = named[(differs & ~found)[component[named]]]
+    beside: dict[int, set[int]] = {}
+    for at, each in zip(component[compared].tolist(), name[compared].tolist(), strict=True):
+        beside.setdefault(at, set()).add(each)
+    for at, several in beside.items():
+        found[at] = not all(same_person(names[one], names[other]) for one, other in combinations(several, 2))
     return found
