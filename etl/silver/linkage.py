@@ -13,18 +13,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from etl.errors import ModelRefused
 
 if TYPE_CHECKING:
-    from splink import Linker, SettingsCreator
-    from splink.internals.comparison_creator import ComparisonCreator
+    from splink import DuckDBAPI, Linker, SettingsCreator
 
 OTHER = "other"
 
@@ -39,6 +40,10 @@ _KNOWN_RECORDS, _RANDOM_PAIRS, _EM_PAIRS = 100_000, 300_000, 1_000_000
 _SEED = 20_260_101
 #: A level seen less often than this was not seen often enough to say how rare it is.
 _LEAST_M, _LEAST_U = 1e-3, 1 / _RANDOM_PAIRS
+#: Pairs compared at a time, for their values to fit in memory.
+_PAIRS_AT_ONCE = 250_000
+#: More than sums of a few weights differ by when they are added in another order (bits).
+_ROUNDING = 1e-9
 
 
 # --- the declaration --------------------------------------------------------------------------------------------------
@@ -66,6 +71,11 @@ class Comparison:
     levels: tuple[Level, ...]
     is_shared: bool = False
     other_says_nothing: bool = False
+
+    @property
+    def level_names(self) -> tuple[str, ...]:
+        """The names of its levels in their order, the last `other`."""
+        return (*(level.name for level in self.levels), OTHER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +120,9 @@ def _alike(column: str, least: float) -> str:
 
 
 def _slips(column: str, most: int) -> str:
-    return f"damerau_levenshtein({column}_l, {column}_r) <= {most}"
+    # A swap of neighbours is two of the slips that the first counts, which is many times as fast.
+    first, second = f"{column}_l", f"{column}_r"
+    return f"levenshtein({first}, {second}) <= {2 * most} AND damerau_levenshtein({first}, {second}) <= {most}"
 
 
 _SWAPPED = "given_name_l = family_name_r AND family_name_l = given_name_r"
@@ -314,7 +326,7 @@ def learn(
     """
     if known.height < enough or representatives.height < 2:
         return None
-    linker = _linker(representatives, _settings(compared, None), threads=1)
+    linker = _linker(representatives, _settings(compared))
     linker.training.estimate_u_using_random_sampling(max_pairs=_RANDOM_PAIRS, seed=_SEED)
     u = _read_off(linker)
     pairs = _pairs_within(known, ["component"])
@@ -351,7 +363,7 @@ def _weighed(comparison: Comparison, m: _Seen, u: _Seen) -> dict[str, tuple[floa
 
 def _m_of_known(known: pl.DataFrame, compared: Compared) -> _Read:
     several = known.filter(pl.len().over("component") > 1).sort("component", "node_id").head(_KNOWN_RECORDS)
-    linker = _linker(several, _settings(compared, None, label="component"), threads=1)
+    linker = _linker(several, _settings(compared, label="component"))
     linker.training.estimate_m_from_label_column("component")
     return _read_off(linker)
 
@@ -379,15 +391,17 @@ def _prior(representatives: pl.DataFrame, model: Model, compared: Compared) -> f
 
     Pairs whose given names differ are left out: families, whose attributes hang together, would count as matches.
     """
-    scored = score(representatives, model, compared=compared, least=None)
-    scored = scored.filter(pl.col("given_name") != OTHER)
+    counted = pl.concat(
+        pairs.filter(pl.col("given_name") != OTHER).group_by("weight").len()
+        for pairs in _weighed_pairs(representatives, model, changed=None, least=None, compared=compared)
+    ).sort("weight")
     count = representatives.height
     every = count * (count - 1) / 2
-    weights = scored["match_weight"].to_numpy() - model.prior_weight
+    weights = counted["weight"].to_numpy() - model.prior_weight
     prior = 1 / every
     for _ in range(50):
         odds = np.exp2(np.clip(weights + np.log2(prior / (1 - prior)), -500, 500))
-        prior = min(max(float((odds / (1 + odds)).sum()), 1.0) / every, 0.5)
+        prior = min(max(float((odds / (1 + odds) * counted["len"].to_numpy()).sum()), 1.0) / every, 0.5)
     return float(f"{prior:.4g}")
 
 
@@ -406,49 +420,86 @@ def score(
 
     One row a pair, the smaller node left: left_node_id, right_node_id, match_probability, match_weight (bits), and for
     each comparison the name of its level (null: nothing to compare). changed: nodes; only pairs with one of them are
-    looked at, and come out just as they would among all.
+    looked at, and come out just as they would among all. The weights are Splink's own (its `inference.predict` under
+    the same model), a pair at a time: a value is only fetched while the pair can still come to `least`.
     """
-    from splink.internals.duckdb.dataframe import DuckDBDataFrame
+    shown = representatives.sort("node_id")
+    found = pl.concat(_weighed_pairs(shown, model, changed=changed, least=least, compared=compared))
+    return found.select(
+        shown["node_id"].gather(found["left"]).alias("left_node_id"),
+        shown["node_id"].gather(found["right"]).alias("right_node_id"),
+        (1 / (1 + (-np.log(2) * pl.col("weight")).exp())).alias("match_probability"),
+        pl.col("weight").round(6).alias("match_weight"),
+        *(pl.col(each.name).cast(pl.String) for each in compared.comparisons),
+    )
 
-    names = [each.name for each in compared.comparisons]
-    schema = {
-        "left_node_id": pl.String(),
-        "right_node_id": pl.String(),
-        "match_probability": pl.Float64(),
-        "match_weight": pl.Float64(),
-        **dict.fromkeys(names, pl.String()),
-    }
-    if representatives.height < 2 or (changed is not None and changed.is_empty()):
-        return pl.DataFrame(schema=schema)
-    marked = representatives.with_columns(
-        is_changed=pl.lit(True) if changed is None else pl.col("node_id").is_in(changed.implode())
+
+def _weighed_pairs(
+    shown: pl.DataFrame, model: Model, *, changed: pl.Series | None, least: float | None, compared: Compared
+) -> Iterator[pl.DataFrame]:
+    """The scored pairs, some at a time, sorted: left, right (places in `shown`), weight, each comparison's level."""
+    enough = -np.inf if least is None else np.log2(least) - np.log2(1 - least)
+    weights = {each.name: _level_weights(model, each) for each in compared.comparisons}
+    database = _database(threads=2)
+    blocked = _blocked(database, shown, changed, compared)
+    for begin in range(0, max(blocked.height, 1), _PAIRS_AT_ONCE):
+        pairs = blocked.slice(begin, _PAIRS_AT_ONCE).with_columns(weight=pl.lit(model.prior_weight))
+        most = sum(each.max() for each in weights.values())
+        for each in compared.comparisons:
+            level = _level_numbers(database, shown, pairs, each)
+            most -= weights[each.name].max()
+            pairs = pairs.with_columns(
+                pl.col("weight") + weights[each.name][level.to_numpy()],
+                level.replace(-1, None).cast(pl.UInt8).cat.to(pl.Enum(each.level_names)).alias(each.name),
+            ).filter(pl.col("weight") + most >= enough - _ROUNDING)
+        yield pairs.filter(pl.col("weight") >= enough)
+
+
+def _level_weights(model: Model, comparison: Comparison) -> npt.NDArray[np.float64]:
+    """What each level weighs, by its number, (levels + 2,): the last is nothing, of what cannot be compared (-1)."""
+    return np.array([*(model.weight(comparison.name, level) for level in comparison.level_names), 0.0])
+
+
+def _blocked(database: DuckDBAPI, shown: pl.DataFrame, changed: pl.Series | None, compared: Compared) -> pl.DataFrame:
+    """left < right, the places in `shown` of every pair some blocking rule brings together; sorted, each once.
+
+    Joined are not the values but numbers that stand for them, so rules can ask for nothing but equality and absence.
+    """
+    _asked(database, "CREATE TABLE codes AS FROM frame", frame=_codes(shown, changed, compared))
+    # Told of one end at a time, the database begins with the few that changed and not with the pairs of all.
+    ends = ["l.is_changed"] if changed is None else ["l.is_changed", "r.is_changed"]
+    select = "SELECT (l.place << 32) | r.place AS pair FROM codes AS l JOIN codes AS r ON l.place < r.place"
+    found = [_asked(database, f"{select} AND ({rule}) AND {end}") for rule in compared.blocking for end in ends]
+    _asked(database, "DROP TABLE codes")
+    pair = pl.concat(found)["pair"].sort().unique()
+    return pl.DataFrame({"left": pair // (1 << 32), "right": pair % (1 << 32)})
+
+
+def _codes(shown: pl.DataFrame, changed: pl.Series | None, compared: Compared) -> pl.DataFrame:
+    """place, is_changed and, for each column the blocking rules name, numbers that stand for its values.
+
+    The same number for the same value in any column; null for null.
+    """
+    rules = " ".join(compared.blocking)
+    coded = [name for name in VALUES if re.search(rf"[lr]\.{name}\b", rules)]
+    # All of them first, then their numbers: a value keeps its number only as long as some column holds it.
+    categorical = shown.select(pl.col(coded).cast(pl.Categorical(pl.Categories.random())))
+    return categorical.select(
+        pl.int_range(pl.len()).alias("place"),
+        (pl.lit(True) if changed is None else shown["node_id"].is_in(changed.implode())).alias("is_changed"),
+        pl.col(coded).to_physical(),
     )
-    linker = _linker(marked, _settings(compared, model, only_changed=changed is not None), threads=2)
-    found = linker.inference.predict(threshold_match_probability=least, warning_mode="never")
-    assert isinstance(found, DuckDBDataFrame)
-    # Of its columns only these leave the database: the values that were compared stay in it, and go with it.
-    raw = found.as_duckdbpyrelation().project(
-        ", ".join(["node_id_l", "node_id_r", "match_probability", "match_weight", *(f"gamma_{name}" for name in names)])
-    )
-    said = []
-    for each in compared.comparisons:
-        # Splink numbers the levels downwards to 0, `other`, and -1 where there is nothing to compare.
-        number = {len(each.levels) - at: level.name for at, level in enumerate(each.levels)} | {0: OTHER, -1: None}
-        said.append(
-            pl.col(f"gamma_{each.name}").cast(pl.Int64).replace_strict(number, return_dtype=pl.String).alias(each.name)
-        )
-    return (
-        pl.DataFrame(raw.to_arrow_table())
-        .select(
-            pl.min_horizontal("node_id_l", "node_id_r").alias("left_node_id"),
-            pl.max_horizontal("node_id_l", "node_id_r").alias("right_node_id"),
-            "match_probability",
-            pl.col("match_weight").round(6),
-            *said,
-        )
-        .sort("left_node_id", "right_node_id")
-        .cast(pl.Schema(schema))
-    )
+
+
+def _level_numbers(database: DuckDBAPI, shown: pl.DataFrame, pairs: pl.DataFrame, comparison: Comparison) -> pl.Series:
+    """The level that holds for each pair, (pairs.height,): its place in `level_names`, -1 with nothing to compare."""
+    conditions = [comparison.missing, *(level.when for level in comparison.levels)]
+    compared = shown.select(name for name in VALUES if re.search(rf"\b{name}_[lr]\b", " ".join(conditions)))
+    sides = [compared[pairs[side]].select(pl.all().name.suffix(f"_{side[0]}")) for side in ("left", "right")]
+    cases = " ".join(f"WHEN {condition} THEN {number}" for number, condition in enumerate(conditions, start=-1))
+    query = f"SELECT (CASE {cases} ELSE {len(comparison.levels)} END)::TINYINT AS level FROM sides"  # noqa: S608
+    # In the order of the pairs: DuckDB keeps it where nothing is joined.
+    return _asked(database, query, sides=pl.concat(sides, how="horizontal"))["level"]
 
 
 # --- Splink -----------------------------------------------------------------------------------------------------------
@@ -459,46 +510,38 @@ _Seen = Mapping[str, float | None]
 _Read = Mapping[str, Mapping[str, tuple[float | None, float | None]]]
 
 
-def _settings(
-    compared: Compared, model: Model | None, *, only_changed: bool = False, label: str | None = None
-) -> SettingsCreator:
-    """The comparison set in Splink's words, with the model's numbers where there is a model."""
+def _settings(compared: Compared, *, label: str | None = None) -> SettingsCreator:
+    """The comparison set in Splink's words, for it to learn; `score` blocks and weighs by itself."""
     from splink import SettingsCreator
-    from splink.blocking_rule_library import CustomRule
     from splink.comparison_level_library import CustomLevel, ElseLevel
     from splink.comparison_library import CustomComparison
 
-    comparisons: list[ComparisonCreator | dict[str, Any]] = []
-    for each in compared.comparisons:
-        levels = [CustomLevel(level.when, level.name) for level in each.levels] + [ElseLevel()]
-        if model is not None:
-            for made, name in zip(levels, (*(level.name for level in each.levels), OTHER), strict=True):
-                m, u = model.learnt[each.name][name]
-                made.configure(m_probability=m, u_probability=u)
-        missing = CustomLevel(each.missing, "missing").configure(is_null_level=True)
-        comparisons.append(CustomComparison([missing, *levels], output_column_name=each.name))
-    tail = " AND (l.is_changed OR r.is_changed)" if only_changed else ""
     return SettingsCreator(
         link_type="dedupe_only",
         unique_id_column_name="node_id",
-        comparisons=comparisons,
-        blocking_rules_to_generate_predictions=[CustomRule(f"({rule}){tail}") for rule in compared.blocking],
-        probability_two_random_records_match=model.prior if model else 1e-4,
-        retain_matching_columns=model is not None,  # for the levels; the values beside them are not read
+        comparisons=[
+            CustomComparison(
+                [
+                    CustomLevel(each.missing, "missing").configure(is_null_level=True),
+                    *(CustomLevel(level.when, level.name) for level in each.levels),
+                    ElseLevel(),
+                ],
+                output_column_name=each.name,
+            )
+            for each in compared.comparisons
+        ],
+        probability_two_random_records_match=1e-4,
         additional_columns_to_retain=[label] if label else [],
         em_convergence=1e-3,
         linker_uid="c360",
     )
 
 
-def _linker(frame: pl.DataFrame, settings: SettingsCreator, *, threads: int) -> Linker:
-    """Splink over the frame, in a DuckDB of its own that is in memory and stays there.
+def _database(*, threads: int) -> DuckDBAPI:
+    """A DuckDB of its own, as Splink has it, that is in memory and stays there."""
+    from splink import DuckDBAPI
 
-    threads: 1 where sums of floats decide a model, which must not depend on who came first.
-    """
-    from splink import DuckDBAPI, Linker
-
-    api = DuckDBAPI(":memory:")
+    database = DuckDBAPI(":memory:")
     for setting in (
         f"threads = {threads}",
         "enable_progress_bar = false",
@@ -506,9 +549,27 @@ def _linker(frame: pl.DataFrame, settings: SettingsCreator, *, threads: int) -> 
         "autoload_known_extensions = false",
         "temp_directory = ''",
     ):
-        api.duckdb_con.execute(f"SET {setting}")
+        database.duckdb_con.execute(f"SET {setting}")
+    return database
+
+
+def _asked(database: DuckDBAPI, query: str, **frames: pl.DataFrame) -> pl.DataFrame:
+    """The answer; frames: name -> the table of that name, as long as the query runs."""
+    for name, frame in frames.items():
+        database.duckdb_con.register(name, frame.to_arrow(compat_level=pl.CompatLevel.newest()))
+    told = pl.DataFrame(database.duckdb_con.execute(query).to_arrow_table())
+    for name in frames:
+        database.duckdb_con.unregister(name)
+    return told
+
+
+def _linker(frame: pl.DataFrame, settings: SettingsCreator) -> Linker:
+    """Splink over the frame, with one thread: sums of floats decide a model, and must not depend on who came first."""
+    from splink import Linker
+
     # Splink says of levels that were not observed; what they then weigh is ours (`_weighed`), so it need not.
-    return Linker(api.register(frame.to_arrow()), settings, log_level=_SILENT, validate_settings=False)
+    registered = _database(threads=1).register(frame.to_arrow())
+    return Linker(registered, settings, log_level=_SILENT, validate_settings=False)
 
 
 _SILENT = 60

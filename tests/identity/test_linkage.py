@@ -6,15 +6,17 @@ import json
 from dataclasses import replace
 from typing import Any
 
+import duckdb
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
 
 from etl.errors import ModelRefused
 from etl.serve.identity import waterfall
 from etl.silver.identity_edges import members_of
-from etl.silver.linkage import COMPARED, OTHER, VALUES, Level, Model, differences, learn, score
+from etl.silver.linkage import COMPARED, OTHER, VALUES, Level, Model, _settings, _slips, differences, learn, score
 from etl.silver.representatives import comparable, representatives
 from tests.identity.people import MODEL, compared, register
 
@@ -130,6 +132,89 @@ def test_a_waterfall_adds_up_to_the_weight_splink_gives() -> None:
         steps = waterfall(MODEL, {name: row[name] for name in names})
         assert steps[-1].total == pytest.approx(row["match_weight"], abs=1e-5)
         assert steps[-1].probability == pytest.approx(row["match_probability"], abs=1e-6)
+
+
+def by_splink(shown: pl.DataFrame, model: Model, least: float | None) -> pl.DataFrame:
+    """What Splink's own inference makes of it, in the form of `score`."""
+    from splink import DuckDBAPI, Linker
+
+    said: Any = _settings(COMPARED).create_settings_dict("duckdb")
+    said |= {
+        "probability_two_random_records_match": model.prior,
+        "blocking_rules_to_generate_predictions": [{"blocking_rule": rule} for rule in COMPARED.blocking],
+        "retain_matching_columns": True,
+    }
+    names = {each.name: each.level_names for each in COMPARED.comparisons}
+    for each in said["comparisons"]:
+        name = each["output_column_name"]
+        for level, of in zip(each["comparison_levels"][1:], names[name], strict=True):
+            level["m_probability"], level["u_probability"] = model.learnt[name][of]
+    api = DuckDBAPI(":memory:")
+    linker = Linker(api.register(shown.to_arrow()), said, log_level=60, validate_settings=False)
+    found = linker.inference.predict(threshold_match_probability=least, warning_mode="never")
+    raw = pl.DataFrame(found.as_duckdbpyrelation().to_arrow_table())
+    return raw.select(
+        pl.col("node_id_l").alias("left_node_id"),
+        pl.col("node_id_r").alias("right_node_id"),
+        "match_probability",
+        "match_weight",
+        # Splink numbers the levels downwards to 0, `other`, and -1 where there is nothing to compare.
+        *(
+            pl.col(f"gamma_{name}")
+            .replace_strict({**dict(enumerate(reversed(levels))), -1: None}, return_dtype=pl.String)
+            .alias(name)
+            for name, levels in names.items()
+        ),
+    ).sort("left_node_id", "right_node_id")
+
+
+def _or_nothing(*values: str) -> st.SearchStrategy[str | None]:
+    return st.sampled_from([None, *values])
+
+
+#: Few values, so that all rules and levels meet: names swapped, cut short, misspelt, nicknames, gaps everywhere.
+ALIKE = st.fixed_dictionaries(
+    {
+        "given_name": _or_nothing("Johanna", "Johana", "Johan", "J", "William", "Bill", "Brandt"),
+        "family_name": _or_nothing("Brandt", "Brand", "Bernadt", "Johanna", "Ost"),
+        "birth_date": _or_nothing("1980-05-17", "1980-05-16", "1980-06-27", "1951-12-03"),
+        "street": _or_nothing("Lindenweg 4", "Lindenveg 4", "Lindenweg 5", "Ostring"),
+        "postal_code": _or_nothing("10115", "10151", "20095"),
+        "city": _or_nothing("Berlin", "Berlln", "Hamburg"),
+        "national_id": _or_nothing("AB123456", "AB123465", "CD987654"),
+        "email": _or_nothing("j.brandt@a.example", "j.brandt@b.example", "j.brandt7@a.example", "k.brandt@a.example"),
+        "phone": _or_nothing("+493012345678", "+493012345687", "+494098765432"),
+    }
+)
+
+
+def strangers(people: list[dict[str, Any]]) -> pl.DataFrame:
+    """Each a representative of its own, with mailbox and telephone believed."""
+    keyed = [
+        {**person, "record": f"n{at:03d}", "email_key": person["email"], "phone_key": person["phone"]}
+        for at, person in enumerate(people)
+    ]
+    return representatives(compared(keyed))
+
+
+@given(st.text("ab-", max_size=7), st.text("ab-", max_size=7), st.integers(1, 2))
+@settings(STEADY, max_examples=300)
+def test_slips_are_counted_as_damerau_and_levenshtein_count_them(one: str, other: str, most: int) -> None:
+    query = f"SELECT {_slips('t', most)}, damerau_levenshtein(t_l, t_r) <= {most} FROM (SELECT ? AS t_l, ? AS t_r)"
+    row = duckdb.execute(query, [one, other]).fetchone()
+
+    assert row is not None
+    assert row[0] == row[1]
+
+
+@settings(STEADY, max_examples=12, phases=[Phase.generate])
+@given(st.lists(ALIKE, min_size=2, max_size=40), st.sampled_from([None, 0.5, 0.99]))
+def test_pairs_levels_weights_and_probabilities_are_splinks_own(
+    people: list[dict[str, Any]], least: float | None
+) -> None:
+    shown = strangers(people)
+
+    assert_frame_equal(score(shown, MODEL, least=least), by_splink(shown, MODEL, least), rel_tol=1e-9, abs_tol=1e-6)
 
 
 @STEADY
