@@ -35,7 +35,7 @@ from etl.model.frames import schema_of
 from etl.run.house import House
 
 #: A change of what is generated changes this, and everything is generated anew.
-VERSION = 1
+VERSION = 2
 
 _DAY_MS = 86_400_000
 _START_MS = int(datetime.combine(FIRST_DAY, datetime.min.time(), UTC).timestamp() * 1000)
@@ -595,7 +595,9 @@ def _order_payload(rows: pl.DataFrame) -> pl.Series:
                 pl.col("state").alias("financial_status"),
                 _charged(pl.col("total")).alias("total_price_set"),
                 _charged(left).alias("current_total_price_set"),
-                _charged(pl.lit(0)).alias("total_discounts_set"),
+                _charged(pl.when(pl.col("coupon").is_null()).then(0).otherwise(pl.col("total") // 10)).alias(
+                    "total_discounts_set"
+                ),
                 pl.concat_list(pl.struct(code="coupon")).alias("discount_codes"),
                 "email",
                 pl.struct(id=pl.col("login").cast(pl.Int64)).alias("customer"),
