@@ -12,11 +12,11 @@ from benchmarks.c360_build import exponent
 from benchmarks.c360_gate import differences
 from benchmarks.c360_lake import bench_house, copy_of, history, job
 from benchmarks.c360_product import build_job, unchecked
-from benchmarks.peers import duckdb_peer, polars_peer
+from benchmarks.peers import duckdb_peer, pandas_peer, polars_peer
 from benchmarks.peers.given import OUT
 from etl.gold.customer_360 import CUSTOMER_360
 
-PEERS = {"polars": polars_peer.run, "duckdb": duckdb_peer.run}
+PEERS = {"polars": polars_peer.run, "duckdb": duckdb_peer.run, "pandas": pandas_peer.run}
 
 
 @pytest.fixture(scope="module")
