@@ -57,7 +57,11 @@ def run(lake: Path) -> pl.DataFrame:
 
 def bronze(lake: Path, table: str, *envelope: str) -> tuple[pd.DataFrame, list[str]]:
     """Columns of the envelope and `day`, and the payloads."""
-    files = given.bronze_files(lake, table)
+    return of_files(given.bronze_files(lake, table), *envelope)
+
+
+def of_files(files: Sequence[str], *envelope: str) -> tuple[pd.DataFrame, list[str]]:
+    """The same of some of a table's files."""
     days = [np.datetime64(file.rpartition("day=")[2][:10], "D") for file in files]
     parts = [pq.read_table(file, columns=[*envelope, "_payload"], partitioning=None) for file in files]
     landed = pa.concat_tables(parts)
@@ -109,10 +113,15 @@ def newest(rows: pd.DataFrame) -> pd.DataFrame:
 
 def first_told(events: pd.DataFrame, key: str, days: int) -> pd.DataFrame:
     """Without twins told again at most `days` after the one before."""
+    return events.drop(index=told_again(events, key, days), columns="_hash")
+
+
+def told_again(events: pd.DataFrame, key: str, days: int) -> pd.Index:
+    """The places of those."""
     twins = events.loc[events.duplicated(key, keep=False), [key, "day", "_event_at", "_hash"]]
     ordered = twins.sort_values(["day", "_event_at", "_hash"])
     since = ordered.groupby(key, sort=False)["day"].diff()
-    return events.drop(index=since.index[since <= pd.Timedelta(days=days)], columns="_hash")
+    return since.index[since <= pd.Timedelta(days=days)]
 
 
 def with_key(rows: pd.DataFrame, kind: str) -> pd.DataFrame:
@@ -277,9 +286,18 @@ class _Event(msgspec.Struct):
 
 def web_events(lake: Path) -> pd.DataFrame:
     """Events told once and not too late in their session, with channel, device and keys."""
-    rows, payloads = bronze(lake, "posthog_events", "_event_at", "_hash")
+    rows = first_told(web_columns(*bronze(lake, "posthog_events", "_event_at", "_hash")), "event_id", 4)
+    return within_days_of_session(rows).pipe(with_channel).pipe(with_device).pipe(with_web_keys)
+
+
+def with_web_keys(events: pd.DataFrame) -> pd.DataFrame:
+    """Events with their keys and node."""
+    return events.pipe(with_key, "cookie").pipe(with_key, "login").pipe(with_node)
+
+
+def web_columns(rows: pd.DataFrame, payloads: Sequence[str]) -> pd.DataFrame:
+    """Events as they were told, with the members a session needs."""
     told = members(payloads, _Event)
-    del payloads
     seen = [event.properties for event in told]
     names = texts([event.event for event in told])
     rows = rows.assign(
@@ -297,24 +315,35 @@ def web_events(lake: Path) -> pd.DataFrame:
         device=texts([each.device_type for each in seen]),
         user_agent=texts([each.raw_user_agent for each in seen]),
     )
-    del told, seen, names
-    rows = first_told(rows[rows["event_id"].notna() & rows["has_name"]].drop(columns="has_name"), "event_id", 4)
-    rows = within_days_of_session(rows).pipe(with_channel).pipe(with_device)
-    return rows.pipe(with_key, "cookie").pipe(with_key, "login").pipe(with_node)
+    return rows[rows["event_id"].notna() & rows["has_name"]].drop(columns="has_name")
 
 
 def within_days_of_session(events: pd.DataFrame) -> pd.DataFrame:
     """Without events over three days after the first of their session in the four days before; those after the first
     of all are marked `is_beyond`."""
-    longest = pd.Timedelta(days=3)
-    per_day = events.groupby(["session", "day"], sort=False)["_event_at"].min().reset_index(name="first")
+    return judged_by_session(events, began_of(per_day(events)))
+
+
+def per_day(events: pd.DataFrame) -> pd.DataFrame:
+    """The first event of every session and day."""
+    return events.groupby(["session", "day"], sort=False)["_event_at"].min().reset_index(name="first")
+
+
+def began_of(per_day: pd.DataFrame) -> pd.DataFrame:
+    """When a session of several days began, as each of its days sees it, and on the whole."""
     several = per_day[per_day.duplicated("session", keep=False)]
     pairs = several.merge(several, on="session", suffixes=("", "_before"))
     since = pairs["day"] - pairs["day_before"]
     near = pairs[(since >= pd.Timedelta(0)) & (since <= pd.Timedelta(days=4))]
     began = near.groupby(["session", "day"], as_index=False)["first_before"].min()
     began["overall"] = began["session"].map(several.groupby("session")["first"].min())
-    is_of_several = events["session"].isin(several["session"].unique())
+    return began
+
+
+def judged_by_session(events: pd.DataFrame, began: pd.DataFrame) -> pd.DataFrame:
+    """Without the events that come too late in their session; `is_beyond` where it is so on the whole."""
+    longest = pd.Timedelta(days=3)
+    is_of_several = events["session"].isin(began["session"].unique())
     judged = events.loc[is_of_several, ["session", "day", "_event_at"]].reset_index()
     judged = judged.merge(began, on=["session", "day"], how="left").set_index("index")
     late = judged.index[judged["_event_at"] - judged["first_before"] > longest]
@@ -563,7 +592,12 @@ class _Mail(msgspec.Struct):
 
 def mail_events(lake: Path) -> pd.DataFrame:
     """What became of each message, told once."""
-    rows, payloads = bronze(lake, "klaviyo_events", "_event_at", "_hash")
+    rows = first_told(mail_columns(*bronze(lake, "klaviyo_events", "_event_at", "_hash")), "event_id", 3)
+    return rows.pipe(with_key, "email").pipe(with_node)
+
+
+def mail_columns(rows: pd.DataFrame, payloads: Sequence[str]) -> pd.DataFrame:
+    """Events of messages as they were told."""
     told = members(payloads, _Mail)
     rows = rows.assign(
         event_id=trimmed(texts([each.id for each in told])),
@@ -571,8 +605,7 @@ def mail_events(lake: Path) -> pd.DataFrame:
         email=texts([each.attributes.event_properties.recipient for each in told]),
         kind=pd.Categorical([METRICS.get(each.relationships.metric.data.id) for each in told], list(METRICS.values())),
     )
-    rows = first_told(rows[rows["event_id"].notna() & rows["kind"].notna()], "event_id", 3)
-    return rows.pipe(with_key, "email").pipe(with_node)
+    return rows[rows["event_id"].notna() & rows["kind"].notna()]
 
 
 class _Author(msgspec.Struct):
@@ -630,13 +663,20 @@ def consents(lake: Path) -> pd.DataFrame:
 
 def settled(records: pd.DataFrame, *subjects: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series]:
     """The nodes of known customers with `customer`, their number; and in how many systems each was seen."""
-    seen_at = records[["created_at", "_cursor"]].min(axis=1)
-    parts = [evidence(records.assign(_at=seen_at), "_at", None, is_record=True)]
     named = (("posthog", "_event_at"), ("shopify", "at"), ("shopify", "at"), ("klaviyo", "_event_at"),
              ("mastodon", "_event_at"), ("consent", "decided_at"))  # fmt: skip
-    for rows, (source, at) in zip(subjects, named, strict=True):
-        parts.append(evidence(rows, at, source))
-    told = pd.concat(parts, ignore_index=True)
+    parts = [evidence(rows, at, source) for rows, (source, at) in zip(subjects, named, strict=True)]
+    return resolved(records, pd.concat([evidence_of_records(records), *parts], ignore_index=True))
+
+
+def evidence_of_records(records: pd.DataFrame) -> pd.DataFrame:
+    """As `evidence`, of records of persons."""
+    seen_at = records[["created_at", "_cursor"]].min(axis=1)
+    return evidence(records.assign(_at=seen_at), "_at", None, is_record=True)
+
+
+def resolved(records: pd.DataFrame, told: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series]:
+    """As `settled`, of all the evidence."""
     rank = {kind: number for number, kind in enumerate(("record", *KINDS, "unknown"))}
     told["rank"] = told["node_kind"].map(rank).astype("int8")
     edges = sorted(KINDS)
@@ -833,8 +873,8 @@ def mailings(events: pd.DataFrame) -> pd.DataFrame:
     events = events[events["_event_at"] < _END]
     kind, at = events["kind"], events["_event_at"]
     counts = events.groupby(["customer", "kind"], observed=False).size().unstack(fill_value=0)
-    rows = counts.drop(columns="complained").add_prefix("email_").add_suffix("_count")
-    rows.columns = list(rows.columns)
+    kinds = [event for event in METRICS.values() if event != "complained"]
+    rows = pd.DataFrame({f"email_{event}_count": counts.get(event, 0) for event in kinds}, index=counts.index)
     for event in ("opened", "clicked"):
         for days in (30, 90):
             met = events[(kind == event) & within(at, days)]
