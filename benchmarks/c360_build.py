@@ -39,6 +39,8 @@ from etl.run.identity import score
 PEERS = ("polars", "duckdb", "pandas", "dask", "pyspark")
 ENGINES = ("product", "product+checks", *PEERS)
 RESULTS = ROOT / "benchmarks" / "results"
+#: Packages of peers alone, beside the environment.
+PACKAGES = ROOT / "var" / "bench" / "packages"
 #: Longer than this, and a run is given up.
 PATIENCE = 3600.0
 _PACKAGES = ("polars", "duckdb", "pandas", "dask", "pyspark", "deltalake", "pyarrow", "numpy", "scipy")
@@ -58,9 +60,10 @@ class Run:
 
 
 def missing(engine: str) -> str:
-    """The package an engine would need and that is not there; empty when it can run."""
-    package = {"pyspark": "pyspark"}.get(engine, "")
-    return package if package and importlib.util.find_spec(package) is None else ""
+    """Why an engine cannot run here; empty when it can. PySpark is nothing this project needs, so it is not locked."""
+    if engine != "pyspark" or importlib.util.find_spec("pyspark") or (PACKAGES / "pyspark").is_dir():
+        return ""
+    return f"it is not installed; pip install --target {PACKAGES.relative_to(ROOT)} pyspark"
 
 
 def run_once(engine: str, size: Size, work: Path) -> tuple[Run, pl.DataFrame]:
@@ -78,7 +81,8 @@ def run_once(engine: str, size: Size, work: Path) -> tuple[Run, pl.DataFrame]:
 
 
 def _measured(arguments: Sequence[str]) -> Measured:
-    took = measured([sys.executable, "-m", *arguments], cwd=ROOT, timeout=PATIENCE)
+    path = {"PYTHONPATH": str(PACKAGES)} if "pyspark" in arguments[0] else {}
+    took = measured([sys.executable, "-m", *arguments], env=path, cwd=ROOT, timeout=PATIENCE)
     if took.exit_code:
         raise SystemExit(f"{arguments[0]} ended with {took.exit_code}:\n{took.errors[-3000:]}")
     return took
@@ -176,8 +180,8 @@ def main() -> None:
     console = Console()
     engines = []
     for engine in asked.engines:
-        if package := missing(engine):
-            console.print(f"{engine} is left out: {package} is not installed")
+        if why := missing(engine):
+            console.print(f"{engine} is left out: {why}")
         else:
             engines.append(engine)
     content: dict[str, Any]

@@ -3,9 +3,9 @@
     python -m benchmarks.peers.dask_peer LAKE OUT
 
 The events of web and mail, nine of ten rows, are dask dataframes; what is small is a delayed pandas frame on a worker.
-Within a partition stands the pandas of the pandas peer. What pays here: one pass over the payloads, kept on the workers;
-twins are looked for in a shuffle of a few columns; the map of identity is broadcast, not joined by shuffle; and events
-are shuffled once, by customer, after the unknown are gone.
+Within a partition stands the pandas of the pandas peer. What pays here: one pass over the payloads, kept on the
+workers; twins are looked for in a shuffle of a few columns; the map of identity is broadcast, not joined by shuffle;
+and events are shuffled once, by customer, after the unknown are gone.
 """
 
 from __future__ import annotations
