@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import polars as pl
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from benchmarks.c360_build import exponent
 from benchmarks.c360_gate import differences
 from benchmarks.c360_lake import bench_house, copy_of, history, job
+from benchmarks.c360_plot import drawn
 from benchmarks.c360_product import build_job, unchecked
 from benchmarks.peers import duckdb_peer, pandas_peer, polars_peer
 from benchmarks.peers.given import OUT
@@ -83,3 +85,16 @@ def test_the_job_ends_with_customer_360_and_has_nothing_it_does_not_need(company
 def test_what_grows_in_step_has_the_exponent_one() -> None:
     assert exponent([(1, 3), (10, 30), (100, 300)]) == pytest.approx(1.0)
     assert exponent([(1, 2), (10, 200)]) == pytest.approx(2.0)
+
+
+def test_the_plot_has_a_line_for_every_engine() -> None:
+    rows = [
+        {"engine": engine, "events": events, "cpu": events / speed, "peak_pss": events * 100}
+        for engine, speed in (("product", 1e4), ("polars", 3e4))
+        for events in (250_000, 1_000_000)
+    ]
+    picture = ET.fromstring(drawn(rows))
+    lines = picture.findall("{http://www.w3.org/2000/svg}polyline")
+
+    assert len(lines) == 4
+    assert {text.text for text in picture.iter("{http://www.w3.org/2000/svg}text")} >= {"product", "polars", "0.25 M"}
