@@ -47,7 +47,7 @@ bench-ingest: $(INSTALLED)
 	@$(BIN)/python -m benchmarks.ingest sql
 
 ## Customer 360 by the product and by Polars, DuckDB, pandas, dask.dataframe and PySpark, on the same bronze; equal, or
-## no time is shown. SIZE=S is 100 thousand people and 2 million web events, M ten times that; or 20k, 0.25m ...
+## no time is shown. SIZE=S is 100 thousand people and 2 million web events, M ten times that, XS a hundredth; or 0.25m ...
 SIZE ?= S
 REPEATS ?= 3
 bench: $(INSTALLED)

@@ -41,7 +41,7 @@ SOURCES = {
 #: What compares records that share no identifier; no peer can do it.
 LINKAGE = (IDENTITY_MODEL, IDENTITY_MATCHES)
 
-_SIZES = {"S": 2_000_000, "M": 20_000_000}
+_SIZES = {"XS": 20_000, "S": 2_000_000, "M": 20_000_000}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Size:
 
     @classmethod
     def of(cls, name: str) -> Size:
-        """`S` (2 million events), `M` (20 million), or a number of events: `20k`, `0.25m`.
+        """`XS` (20 thousand events), `S` (2 million), `M` (20 million), or a number of events: `20k`, `0.25m`.
 
         Raises: ValueError when it is none of these.
         """
@@ -61,7 +61,7 @@ class Size:
             return cls(name, _SIZES[name])
         match = re.fullmatch(r"(\d+(?:\.\d+)?)([km])", name)
         if match is None:
-            raise ValueError(f"size {name!r}: expected S, M, or a number of events like 20k or 0.25m")
+            raise ValueError(f"size {name!r}: expected XS, S, M, or a number of events like 20k or 0.25m")
         return cls(name, round(float(match[1]) * {"k": 1_000, "m": 1_000_000}[match[2]]))
 
     @property

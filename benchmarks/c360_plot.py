@@ -1,4 +1,4 @@
-"""How CPU-seconds and memory grow with the events, drawn as SVG on two logarithmic scales.
+"""The figures of customer 360 as SVG: one size as bars; growth as lines on two logarithmic scales.
 
 python -m benchmarks.c360_plot benchmarks/results/c360_growth.json docs/growth.svg
 """
@@ -14,6 +14,7 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 _WIDTH, _HEIGHT, _LEFT, _TOP, _GAP = 420, 300, 60, 40, 90
+_LABELS, _LONGEST = 190, 520
 _COLOURS = ("#0b6e4f", "#c8553d", "#1b4f9c", "#8a5a00", "#6a3d9a", "#666666", "#b0126a")
 _PANELS = (("cpu", "CPU-seconds", 1.0), ("peak_pss", "memory (PSS), MB", 1e6))
 
@@ -25,7 +26,38 @@ def drawn(rows: Sequence[Mapping[str, Any]]) -> str:
         _panel(rows, engines, what, title, unit, at=_LEFT + number * (_WIDTH + _GAP))
         for number, (what, title, unit) in enumerate(_PANELS)
     ]
-    wide, high = 2 * (_WIDTH + _GAP) + _LEFT + 60, _HEIGHT + 100
+    return _svg(2 * (_WIDTH + _GAP) + _LEFT + 60, _HEIGHT + 100, parts)
+
+
+def bars(rows: Sequence[Mapping[str, Any]], tables: Sequence[Mapping[str, Any]]) -> str:
+    """One size: CPU-seconds and memory of each engine, and CPU-seconds of each table of the product.
+
+    rows: engine, cpu (seconds), peak_pss (bytes). tables: table, cpu.
+    """
+    panels = [
+        (title, [(row["engine"], row[what] / unit) for row in rows], colour)
+        for (what, title, unit), colour in zip(_PANELS, _COLOURS, strict=False)
+    ]
+    if tables:
+        panels.append(
+            ("CPU-seconds of the product's tables", [(each["table"], each["cpu"]) for each in tables], _COLOURS[2])
+        )
+    parts: list[str] = []
+    top = _TOP
+    for title, values, colour in panels:
+        parts.append(f'<text x="{_LABELS}" y="{top - 12}" font-weight="bold">{escape(title)}</text>')
+        most = max(value for _, value in values) or 1.0
+        for label, value in values:
+            long = max(1.0, value / most * _LONGEST)
+            parts.append(f'<text x="{_LABELS - 8}" y="{top + 13}" text-anchor="end">{escape(label)}</text>')
+            parts.append(f'<rect x="{_LABELS}" y="{top}" width="{long:.1f}" height="16" fill="{colour}"/>')
+            parts.append(f'<text x="{_LABELS + long + 6:.1f}" y="{top + 13}">{value:,.1f}</text>')
+            top += 22
+        top += 40
+    return _svg(_LABELS + _LONGEST + 80, top - 20, parts)
+
+
+def _svg(wide: int, high: int, parts: Sequence[str]) -> str:
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {wide} {high}" font-family="sans-serif" font-size="12">'
         f'<rect width="{wide}" height="{high}" fill="white"/>{"".join(parts)}</svg>\n'

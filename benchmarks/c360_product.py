@@ -1,9 +1,10 @@
 """The product's own run of the job: every table of it built from bronze by the `build` that `c360 run` uses.
 
-    python -m benchmarks.c360_product HOME [--checks] [--profile FILE] [--next-day FOLDER]
+    python -m benchmarks.c360_product HOME [--checks] [--linkage] [--profile FILE] [--next-day]
 
 HOME holds a lake with bronze in it. Prints one line of JSON: per table its rows, CPU-seconds and wall seconds. The
-peers do not run Great Expectations, so neither does this unless `--checks` asks for it, with Data Docs as ever.
+peers do not run Great Expectations, so neither does this unless `--checks` asks for it, with Data Docs as ever; nor do
+they link records by likeness, which `--linkage` adds.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -31,10 +33,10 @@ def unchecked(_table: Table, _frames: Sequence[pl.DataFrame], _window: str) -> N
     """An audit that lets everything pass."""
 
 
-def build_job(house: House, window: Window, audit: Audit) -> list[dict[str, object]]:
+def build_job(house: House, window: Window, audit: Audit, *, with_linkage: bool = False) -> list[dict[str, Any]]:
     """Every table of the job, in order; what each took."""
-    took: list[dict[str, object]] = []
-    for table in job(house):
+    took: list[dict[str, Any]] = []
+    for table in job(house, with_linkage=with_linkage):
         wall, cpu = time.perf_counter(), time.process_time()
         report = build(house, table, window, run_id=f"benchmark-{window.key}", audit=audit)
         took.append(
@@ -64,13 +66,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("home", type=Path)
     parser.add_argument("--checks", action="store_true")
+    parser.add_argument("--linkage", action="store_true")
     parser.add_argument("--profile", type=Path)
     parser.add_argument("--next-day", action="store_true")
     asked = parser.parse_args()
     house = bench_house(asked.home)
     audit = gate(house.settings.docs_path, run_id="benchmark") if asked.checks else unchecked
     with _profiled(asked.profile):
-        tables = build_job(house, next_day() if asked.next_day else history(), audit)
+        window = next_day() if asked.next_day else history()
+        tables = build_job(house, window, audit, with_linkage=asked.linkage)
     print(json.dumps({"tables": tables}))
 
 

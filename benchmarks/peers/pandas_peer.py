@@ -365,15 +365,16 @@ def with_channel(events: pd.DataFrame) -> pd.DataFrame:
             found = pd.DataFrame({"page_host": words.str.extract(host)[0].str.lower()})
             for tag in ("source", "medium", "campaign"):
                 value = words.str.extract(rf"[?&]utm_{tag}=([^&#]*)")[0]
-                found[f"_url_{tag}"] = tidy(value.map(given.decoded(value.dropna().unique())))
+                found[f"_url_{tag}"] = tidy(value.map(given.decoded(value.dropna().unique())).astype(_TEXT))
         elif name == "referrer":
             found = pd.DataFrame({"referrer_host": words.str.extract(host)[0].str.lower()})
         else:
             found = pd.DataFrame({name: tidy(words)})
-        shrunk = found.apply(lambda column: pd.factorize(column)[0])
+        shrunk = pd.DataFrame({word: pd.factorize(column)[0] for word, column in found.items()})
         label, groups = pd.factorize(pd.MultiIndex.from_frame(shrunk))
         first = pd.Series(np.arange(len(label))).groupby(label).first()
-        parts.append((np.where(code >= 0, label[code], len(groups)), found.iloc[first].reset_index(drop=True)))
+        of_none = len(groups)  # stands at the end, where the code -1 finds it
+        parts.append((np.append(label, of_none)[code], found.iloc[first].reset_index(drop=True)))
     number = np.zeros(len(events), dtype=np.int64)
     for label, found in parts:
         number = number * (len(found) + 1) + label

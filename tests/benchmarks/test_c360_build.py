@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -11,9 +13,11 @@ import pytest
 
 from benchmarks.c360_build import exponent
 from benchmarks.c360_gate import differences
-from benchmarks.c360_lake import bench_house, copy_of, history, job
-from benchmarks.c360_plot import drawn
+from benchmarks.c360_lake import LINKAGE, ROOT, bench_house, copy_of, history, job
+from benchmarks.c360_plot import bars, drawn
 from benchmarks.c360_product import build_job, unchecked
+from benchmarks.c360_told import START, Run, by_table, placed, section, summary
+from benchmarks.measure import Measured
 from benchmarks.peers import duckdb_peer, pandas_peer, polars_peer
 from benchmarks.peers.given import OUT
 from etl.gold.customer_360 import CUSTOMER_360
@@ -34,6 +38,18 @@ def test_a_peer_gives_every_column_of_every_customer(
     peer: Callable[[Path], pl.DataFrame], profiles: pl.DataFrame, company: Path
 ) -> None:
     assert differences(profiles, peer(company / "lake")) == []
+
+
+@pytest.mark.parametrize("engine", ["dask", "pyspark"])
+def test_an_engine_with_processes_of_its_own_gives_the_same(
+    engine: str, profiles: pl.DataFrame, company: Path, tmp_path: Path
+) -> None:
+    if engine == "pyspark":
+        pytest.importorskip("pyspark")
+    command = [sys.executable, "-m", f"benchmarks.peers.{engine}_peer", str(company / "lake"), str(tmp_path / "out")]
+    subprocess.run(command, check=True, cwd=ROOT, capture_output=True, timeout=300)
+
+    assert differences(profiles, pl.read_delta(str(tmp_path / "out"))) == []
 
 
 @pytest.mark.parametrize("column", [name for name in OUT if name != "customer_id"])
@@ -80,6 +96,60 @@ def test_the_job_ends_with_customer_360_and_has_nothing_it_does_not_need(company
 
     assert names[-1] == "gold.customer_360"
     assert {"gold.contacts", "gold.campaigns", "silver.identity_events", "silver.campaigns"}.isdisjoint(names)
+
+
+def test_linkage_is_what_the_job_leaves_out_and_nothing_else(company: Path) -> None:
+    house = bench_house(company)
+    linked, identified = ([table.full_name for table in job(house, with_linkage=asked)] for asked in (True, False))
+
+    assert [name for name in linked if name not in identified] == [table.full_name for table in LINKAGE]
+    assert set(identified) < set(linked)
+
+
+def _took(cpu: float, load: float = 1.0) -> Measured:
+    return Measured(cpu, 2 * cpu, 3_000_000, 2_000_000, 4, load, 0, "", "")
+
+
+def _runs() -> list[Run]:
+    tables = [{"table": f"silver.{name}", "rows": 1000, "cpu": cpu, "wall": cpu} for name, cpu in (("a", 1), ("b", 4))]
+    slower = [{**each, "cpu": each["cpu"] + 2} for each in tables]
+    return [
+        Run("product", _took(8.0), tuple(tables)),
+        Run("polars", _took(4.0)),
+        Run("product", _took(12.0, 9.5), tuple(slower)),
+    ]
+
+
+def test_the_product_is_told_by_table_and_what_is_left_is_the_start() -> None:
+    told = {row["table"]: row["cpu"] for row in by_table(_runs())}
+
+    assert told == {"silver.a": 2.0, "silver.b": 5.0, START: 3.0}
+    assert by_table(_runs(), "polars") == []
+
+
+def test_a_section_of_the_page_has_medians_and_every_load() -> None:
+    told = {"size": "S", "people": 9, "events": 99, "customers": 8, "columns": 7, "cores": 2, "python": "3.11.7",
+            "measured_at": "2026-11-26T04:25:03+00:00", "packages": {"polars": "2.1.0", "pyspark": None},
+            "summary": summary(_runs()), "tables": by_table(_runs())}  # fmt: skip
+    text = section(told, "c360_S.svg")
+
+    assert "| product | 2 | 10.0 | 20.0 | 2 | 1.00 | 1.0 9.5 |" in text
+    assert "| polars | 1 | 4.0 | 8.0 | 2 | 0.40 | 1.0 |" in text
+    assert "| silver.b | 1,000 | 5.0 | 50% | 4.0 |" in text
+    assert "pyspark" not in text
+
+
+def test_a_section_takes_the_place_of_the_one_before_and_of_nothing_else() -> None:
+    page = "a\n<!-- c360 S -->\nold\n<!-- /c360 S -->\nb\n"
+
+    assert placed(page, "S", "new\n") == "a\n<!-- c360 S -->\nnew\n<!-- /c360 S -->\nb\n"
+    assert placed(page, "M", "new\n") == page
+
+
+def test_one_size_is_drawn_with_a_bar_for_every_engine_and_table() -> None:
+    picture = ET.fromstring(bars(summary(_runs()), by_table(_runs())))
+
+    assert len(picture.findall("{http://www.w3.org/2000/svg}rect")) == 1 + 2 + 2 + 3
 
 
 def test_what_grows_in_step_has_the_exponent_one() -> None:

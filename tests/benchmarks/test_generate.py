@@ -38,5 +38,5 @@ def test_the_day_after_waits_beside_the_lake(company: Path) -> None:
 
 @pytest.mark.parametrize("name", ["", "L", "20", "m", "-5k"])
 def test_a_size_that_is_none_is_refused(name: str) -> None:
-    with pytest.raises(ValueError, match="expected S, M, or a number of events"):
+    with pytest.raises(ValueError, match="expected XS, S, M, or a number of events"):
         Size.of(name)
