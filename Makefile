@@ -46,6 +46,13 @@ bench-ingest: $(INSTALLED)
 	@$(BIN)/python -m benchmarks.ingest rest
 	@$(BIN)/python -m benchmarks.ingest sql
 
+## Customer 360 by the product and by Polars, DuckDB, pandas, dask.dataframe and PySpark, on the same bronze; equal, or
+## no time is shown. SIZE=S is 100 thousand people and 2 million web events, M ten times that, XS a hundredth; or 0.25m ...
+SIZE ?= S
+REPEATS ?= 3
+bench: $(INSTALLED)
+	@$(BIN)/python -m benchmarks.c360_build --size $(SIZE) --repeats $(REPEATS) $(if $(ENGINES),--engines $(ENGINES)) --keep
+
 # uv itself comes from the lock, with its hash, through pip; then uv installs the rest, with hashes. Compiled now, once:
 # where Python may not write its byte code (PYTHONDONTWRITEBYTECODE), every start would compile Airflow and Great
 # Expectations again.
