@@ -21,8 +21,9 @@ from etl.model.frames import empty, schema_of
 from etl.privacy.pseudonyms import KINDS, RECORD, pseudonyms
 from etl.silver.channels import channel_of
 from etl.silver.countries import country_code
+from etl.silver.evidence import SURENESS, Evidence
 from etl.silver.identifiers import with_keys
-from etl.silver.identity_edges import IDENTITY_EDGES, judged
+from etl.silver.identity_edges import judged
 from etl.silver.identity_map import IDENTITY_MAP, settle
 from etl.silver.rulings import standing
 from etl.silver.web_events import device_of, is_robot
@@ -98,12 +99,31 @@ def resolved(seen: pl.DataFrame, names: pl.DataFrame) -> pl.DataFrame:
     seen: left_node_id, node_kind, right_node_id, edge_kind, first_at, one row per pair and per node by itself.
     names: node_id, given_name, family_name of the records. What of the evidence decides nothing is filled in.
     """
-    evidence = seen.with_columns(
-        pl.lit(1, pl.Int64).alias("edge_count"),
-        pl.col("first_at").alias("last_at"),
-        pl.lit([], pl.List(pl.String)).alias("sources"),
-    ).select(name for name in IDENTITY_EDGES.column_names if name != "edge_state")
-    edges = judged(evidence.sort("left_node_id", "right_node_id"), names, _NO_RULINGS)
+    edges = judged(_evidence(seen), names, _NO_RULINGS)
     return settle(edges, empty(IDENTITY_MAP.columns), _NO_RULINGS, key=KEY).select(
         "node_id", "customer_id", "is_known", "valid_from"
     )
+
+
+def _evidence(seen: pl.DataFrame) -> Evidence:
+    """The same in the product's own form, in numbers."""
+    rank = pl.Enum(SURENESS)
+    told = seen.select(
+        "left_node_id",
+        "right_node_id",
+        pl.col("node_kind", "edge_kind").cast(rank).to_physical().cast(pl.UInt8),
+        pl.lit(1, pl.Int64).alias("edge_count"),
+        "first_at",
+        pl.col("first_at").alias("last_at"),
+        pl.lit(0, pl.UInt64).alias("systems_0"),
+    )
+    alone = pl.col("edge_kind").is_null()
+    nodes = (
+        told.filter(alone).sort("left_node_id").drop("right_node_id", "edge_kind").rename({"left_node_id": "node_id"})
+    )
+    numbers = nodes.select("node_id").with_row_index("number").cast({"number": pl.Int32})
+    pairs = told.filter(~alone).drop("node_kind")
+    for end in ("left", "right"):
+        pairs = pairs.join(numbers.rename({"node_id": f"{end}_node_id", "number": end}), on=f"{end}_node_id")
+    pairs = pairs.select("left", "right", pl.all().exclude("left", "right", "left_node_id", "right_node_id"))
+    return Evidence(nodes, pairs.sort("left", "right"), ("bronze",))
