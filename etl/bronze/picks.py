@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -190,6 +191,7 @@ class _Columns:
 
     def __init__(self, shape: _Shape, records: list[Any]) -> None:
         self._walked: dict[Steps, tuple[_Shape, list[Any]]] = {(): (shape, records)}
+        self._objects: dict[Steps, list[Any]] = {}
         self._elements: dict[tuple[Steps, str], list[dict[str | None, Any]]] = {}
 
     def at(self, steps: Steps) -> tuple[_Shape, list[Any]]:
@@ -200,8 +202,7 @@ class _Columns:
         last = steps[-1]
         children: list[Any]
         if isinstance(last, str):
-            name = shape.attribute[last]
-            children = [None if parent is None else getattr(parent, name) for parent in parents]
+            children = list(map(attrgetter(shape.attribute[last]), self._whole(steps[:-1])))
             found = shape.members[last], children
         else:
             assert shape.elements is not None
@@ -216,6 +217,15 @@ class _Columns:
             found = below, [below.unfolded(child) for child in children]
         self._walked[steps] = found
         return found
+
+    def _whole(self, steps: Steps) -> list[Any]:
+        """The objects at `steps`; where there is none, one whose members are all absent."""
+        if steps not in self._objects:
+            shape, found = self.at(steps)
+            assert shape.struct is not None
+            nothing = shape.struct()
+            self._objects[steps] = [nothing if one is None else one for one in found]
+        return self._objects[steps]
 
     def _by_key(self, steps: Steps, key: str) -> list[dict[str | None, Any]]:
         """Per record: the list's elements by their `key`; the first of twins counts."""
@@ -234,9 +244,10 @@ class _Columns:
     def text(self, steps: Steps) -> pl.Series:
         """The values at `steps` as text."""
         values = self.at(steps)[1]
-        return pl.Series(
-            [one if one is None or one.__class__ is str else _as_text(one) for one in values], dtype=pl.String
-        )
+        try:
+            return pl.Series(values, dtype=pl.String)
+        except TypeError:  # not all of them are text
+            return pl.Series(list(map(_as_text, values)), dtype=pl.String)
 
 
 # --- payload -> text -------------------------------------------------------------------------------------------------
