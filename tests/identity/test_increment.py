@@ -94,7 +94,7 @@ def after(step: tuple[str, int, Any], world: Evidence) -> Evidence:
 
 
 def frames(world: Evidence) -> dict[str, pl.LazyFrame]:
-    """The subjects, visits in whatever order; a visit's session stands for its device, so that browsers claim devices."""
+    """The subjects, visits in any order; a visit's session stands for its device, so that browsers claim devices."""
     told = world.frames()
     visits = told["web_events"].with_columns(device_key="source_session_id").collect()
     told["web_events"] = visits.sample(fraction=1, shuffle=True, seed=len(visits)).lazy()
