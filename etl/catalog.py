@@ -21,7 +21,7 @@ from etl.model.names import checked_name
 from etl.sources_toml import sources_in
 
 #: What a builder may ask for by keyword; `etl.run.build` hands it over.
-OFFERED = frozenset({"as_of", "window", "key", "currency", "country", "rules", "previous", "versions"})
+OFFERED = frozenset({"as_of", "window", "key", "currency", "country", "rules", "previous", "since", "versions"})
 
 
 @dataclass(frozen=True, slots=True)

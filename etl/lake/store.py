@@ -111,13 +111,15 @@ class Lake:
         return tuple(sorted(day for day in found if day is not None))
 
     @_in_one_line
-    def digests(self, table: Table) -> dict[date | None, str]:
+    def digests(self, table: Table, *, version: int | None = None) -> dict[date | None, str]:
         """Per day with rows (None for a table in one piece) the digest of its content, volatile columns left out.
 
-        Equal digests are equal rows, whoever wrote them and when. Raises: LakeDamaged, LakeError.
+        Equal digests are equal rows, whoever wrote them and when. `version` asks an older version.
+        Raises: LakeDamaged; LakeError, also for no such version.
         """
+        place = self._place(table)
         found: dict[date | None, list[str]] = {}
-        for file in commits.seen(self._place(table)).files.values():
+        for file in (commits.seen(place) if version is None else commits.snapshot(place, version)).files.values():
             if file.rows:
                 found.setdefault(log.day_of(file), []).append(file.digest)
         return {day: "+".join(sorted(digests)) for day, digests in found.items()}

@@ -56,8 +56,8 @@ class Table:
 
     `build` is a pure function. Its positional parameters are named after its inputs (`orders`, `customers`;
     `records` is what the source feeds bring); its keyword-only parameters are among those the runner
-    offers: as_of, window, key, currency, country, rules, previous, versions. It gives a frame of exactly `columns`,
-    or the same plus `_fate`, `_rule` and `_reason`, which say what became of every input row
+    offers: as_of, window, key, currency, country, rules, previous, since, versions. It gives a frame of exactly
+    `columns`, or the same plus `_fate`, `_rule` and `_reason`, which say what became of every input row
     (`out`, `quarantined`, `deduplicated`, `filtered`).
 
     `accepts` are the columns a source's `Feed` may fill; a table with `accepts` is a subject: its inputs are

@@ -63,7 +63,7 @@ def build(house: House, table: Table, window: Window, *, run_id: str, audit: Aud
     began = time.perf_counter()
     days = _days(house, table, window) if table.partition is Partition.DAY else None
     offered = _offered(house, table, window)
-    made_of = freshness.fingerprints(house, table, days, offered)
+    made_of, read = freshness.fingerprints(house, table, days, offered), freshness.versions(house, table)
     known, held = freshness.remembered(house, table), house.lake.digests(table)
     units: list[date | None] = [None] if days is None else list(days)
     stale = [
@@ -75,6 +75,8 @@ def build(house: House, table: Table, window: Window, *, run_id: str, audit: Aud
         return replace(report, version=house.lake.version(table), seconds=time.perf_counter() - began)
 
     due = None if days is None else [day for day in stale if day is not None]
+    if _wanted(table, {"since": None}):
+        offered["since"] = freshness.since(house, table, offered)
     pieces = _subject(house, table, due, offered) if table.is_subject else _derived(house, table, offered)
     staged = _together(table, pieces)
     new = {unit: each for piece in pieces for unit, each in piece.counts.items()}
@@ -88,11 +90,15 @@ def build(house: House, table: Table, window: Window, *, run_id: str, audit: Aud
         house.lake.discard(table, staged)
         raise
     commit = house.lake.commit(table, staged, load_id=f"{run_id}:{table.full_name}:{window.key}")
-    held = house.lake.digests(table)
+    held, made_by = house.lake.digests(table), freshness.made_by(table, offered)
+    stood_still = read if read == freshness.versions(house, table) else None
     freshness.remember(
         house,
         table,
-        {unit_of(day): Built(made_of[unit_of(day)], held.get(day, ""), new[unit_of(day)]) for day in stale},
+        {
+            unit: Built(made_of[unit], held.get(day, ""), new[unit], made_by, stood_still)
+            for unit, day in ((unit_of(day), day) for day in stale)
+        },
     )
     return replace(report, version=commit.version, written=commit.written, seconds=time.perf_counter() - began)
 

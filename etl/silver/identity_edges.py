@@ -13,7 +13,7 @@ An address makes no edge at all, so living together never merges anyone.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
@@ -47,6 +47,7 @@ from etl.silver.evidence import (
     united,
 )
 from etl.silver.given_names import Name, groups, normalised
+from etl.silver.increment import RECORDS, Since, affected, touched
 from etl.silver.order_lines import ORDER_LINES
 from etl.silver.orders import ORDERS
 from etl.silver.person_records import PERSON_RECORDS
@@ -78,24 +79,82 @@ def build_identity_edges(
     identity_rulings: pl.LazyFrame,
     *,
     rules: IdentityRules = USUAL_RULES,
+    since: Since | None = None,
 ) -> pl.LazyFrame:
     """Every pair of nodes seen together with its verdict, and every node by itself.
 
-    Sorted by left and right node. The verdicts depend on all the evidence and on nothing else.
+    Sorted by left and right node. The verdicts depend on all the evidence and on nothing else: `since` only saves
+    judging what changes cannot alter. Without it everything is judged.
     """
-    events = (
-        web_events,
-        orders,
-        order_lines,
-        email_events,
-        social_posts,
-        consents,
-        campaign_interactions,
-        device_events,
+    subjects = {
+        RECORDS: person_records,
+        "web_events": web_events,
+        "orders": orders,
+        "order_lines": order_lines,
+        "email_events": email_events,
+        "social_posts": social_posts,
+        "consents": consents,
+        "campaign_interactions": campaign_interactions,
+        "device_events": device_events,
+    }
+    names = person_records.select("node_id", "given_name", "family_name")
+    if since is None:
+        seen = united(gathered(rows, record=name == RECORDS) for name, rows in subjects.items())
+        return spelt_out(seen, weighed(seen, names.collect(), standing(identity_rulings.collect()), rules=rules))
+    return spliced(since.previous, judged_again(since, subjects, names, identity_rulings.collect(), rules))
+
+
+# --- an increment -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Redone:
+    """What a change made of the edges: the rows that go, by their numbers, and those that come."""
+
+    gone: pl.Series
+    came: pl.DataFrame
+
+
+def judged_again(
+    since: Since,
+    subjects: Mapping[str, pl.LazyFrame],
+    names: pl.LazyFrame,
+    rulings: pl.DataFrame,
+    rules: IdentityRules,
+) -> Redone:
+    """The edges after the subjects or rulings changed.
+
+    subjects, names (of the records), rulings: all of them, as they are now.
+    """
+    stand, changes = standing(rulings), since.changes
+    # A node somebody ruled about is always looked at again: they are few, and a ruling may reach far.
+    logs = [rulings, *(side.collect() for side in changes.get(IDENTITY_RULINGS.name, ()))]
+    ruled = [log[end].explode() for log in logs for end in ("left_node_ids", "right_node_ids")]
+    told = [touched(name, change) for name, change in changes.items() if name in subjects]
+    nodes = pl.concat([*told, *ruled]).drop_nulls().unique()
+    always = stand.filter(pl.col("ruling") == "always").select(
+        pl.col("left_node_ids", "right_node_ids").list.first().name.map(lambda name: name.removesuffix("s"))
     )
-    seen = united([gathered(person_records, record=True), *(gathered(each) for each in events)])
-    names = person_records.select("node_id", "given_name", "family_name").collect()
-    return spelt_out(seen, weighed(seen, names, standing(identity_rulings.collect()), rules=rules))
+    part = affected(since.previous, subjects, nodes, always, rules)
+    records = part.seen.nodes.filter(pl.col("node_kind") == _RECORD)["node_id"]
+    called = names.filter(pl.col("node_id").is_in(records.implode())).collect()
+    pairs = weighed(part.seen, called, stand, rules=rules, crowded=part.crowded)
+    left, right = pairs["left"].to_numpy(), pairs["right"].to_numpy()
+    kind, edge_kind = part.seen.nodes["node_kind"].to_numpy(), pairs["edge_kind"].to_numpy()
+    drawn = (edge_kind == _RULING) | (kind[right] == _RECORD)
+    sure = drawn | is_strong(kind[left], edge_kind)
+    new = np.where(sure, part.sides[left] | part.sides[right], part.claimed[right])
+    return Redone(part.gone, spelt_out(part.seen, pairs.filter(pl.Series(new)), alone=part.alone).collect())
+
+
+def spliced(previous: pl.LazyFrame, redone: Redone) -> pl.LazyFrame:
+    """`previous`, which is sorted, with the rows that stay and those that came; sorted."""
+    stays = previous.with_row_index("row").filter(~pl.col("row").is_in(redone.gone.implode())).drop("row")
+    # Rows of one left node are put in order together; between them the two are only merged.
+    moved = redone.came["left_node_id"].unique().implode()
+    beside = stays.filter(pl.col("left_node_id").is_in(moved)).collect()
+    came = pl.concat([redone.came, beside]).sort("left_node_id", "right_node_id")
+    return stays.filter(~pl.col("left_node_id").is_in(moved)).merge_sorted(came.lazy(), "left_node_id")
 
 
 # --- verdicts ---------------------------------------------------------------------------------------------------------
@@ -122,17 +181,20 @@ def weighed(
     rulings: pl.DataFrame | None = None,
     *,
     rules: IdentityRules = USUAL_RULES,
+    crowded: Flags | None = None,
 ) -> pl.DataFrame:
     """The pairs of `judged` in numbers: left, right, left_kind, edge_kind, edge_count, times, systems_0..., edge_state.
 
-    In no order, and without the nodes by themselves.
+    In no order, and without the nodes by themselves. crowded: (n_nodes,), which nodes are above their cap, where `seen`
+    is a part of the evidence that does not tell.
     """
     kind = seen.nodes["node_kind"].to_numpy()
     called = _Called.of(seen, names)
     pairs = seen.pairs.with_columns(pl.Series("left_kind", kind[seen.pairs["left"].to_numpy()]))
     sure = pl.Series(is_strong(pairs["left_kind"].to_numpy(), pairs["edge_kind"].to_numpy()))
     strong, weak = pairs.filter(sure), pairs.filter(~sure)
-    crowded = above_cap(kind, strong["left"].to_numpy(), strong["right"].to_numpy(), rules)
+    if crowded is None:
+        crowded = above_cap(kind, strong["left"].to_numpy(), strong["right"].to_numpy(), rules)
 
     stands = standing(empty(IDENTITY_RULINGS.columns)) if rulings is None else rulings
     always = _ruled_one(seen, stands).select(*strong.columns, pl.lit("used", STATES).alias("edge_state"))
@@ -142,14 +204,16 @@ def weighed(
     return pl.concat([strong, _with_claims(weak, strong, ruled, seen.nodes.height)])
 
 
-def spelt_out(seen: Evidence, pairs: pl.DataFrame) -> pl.LazyFrame:
-    """Nodes by themselves and judged pairs as the table has them, sorted.
+def spelt_out(seen: Evidence, pairs: pl.DataFrame, *, alone: Flags | None = None) -> pl.LazyFrame:
+    """Nodes by themselves and judged pairs as the table has them, sorted. alone: (n_nodes,), which nodes; None for all.
 
     A batch at a time: as text they are several times as large.
     """
     schema = schema_of(IDENTITY_EDGES.columns)
     itself = np.arange(seen.nodes.height, dtype=np.int64)
     order = np.argsort(np.concatenate([(itself << 32) | itself, _pair_key(pairs)]))
+    if alone is not None:
+        order = order[np.concatenate([alone, np.ones(pairs.height, dtype=np.bool_)])[order]]
 
     def batches(
         columns: list[str] | None, predicate: pl.Expr | None, rows: int | None, batch_rows: int | None
