@@ -24,6 +24,7 @@ import msgspec
 import polars as pl
 
 from etl.errors import DeclarationError
+from etl.kernels.moments import usual_moments
 from etl.model import Column, Pick, Type
 from etl.model.frames import dtype
 
@@ -246,7 +247,7 @@ class _Columns:
         values = self.at(steps)[1]
         try:
             return pl.Series(values, dtype=pl.String)
-        except TypeError:  # not all of them are text
+        except Exception:  # noqa: BLE001 - not all of them are text, and what Polars makes of that depends on what they are
             return pl.Series(list(map(_as_text, values)), dtype=pl.String)
 
 
@@ -439,10 +440,6 @@ _ISO = (
 )
 
 
-# What nearly every API writes; read without taking each text apart.
-_USUAL = r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-](?:0\d|1[0-8]):\d\d)?$"
-
-
 def _iso_moment(text: pl.Expr, zone: str | None) -> pl.Expr:
     """ISO 8601 as a UTC time."""
     return text.map_batches(
@@ -451,38 +448,18 @@ def _iso_moment(text: pl.Expr, zone: str | None) -> pl.Expr:
 
 
 def _moments(texts: pl.Series, zone: str | None) -> pl.Series:
-    """The same values whichever way a text is read: the usual form by its places, any other form by its parts."""
-    is_usual = texts.str.contains(_USUAL).fill_null(False)
-    column = texts.alias("text").to_frame()
-    usual = column.filter(is_usual)
-    moments = usual.select(_usual_moment(usual["text"], zone)).to_series()
-    if usual.height == texts.len():
-        return moments
-    others = column.filter(~is_usual).select(_any_moment(pl.col("text"), zone)).to_series()
-    places = pl.concat([is_usual.arg_true(), (~is_usual).arg_true()])
-    return pl.concat([moments, others])[places.arg_sort()]
-
-
-def _usual_moment(texts: pl.Series, zone: str | None) -> pl.Expr:
-    text = pl.col("text")
-    moment = text.str.slice(0, 19).str.replace("T", " ", literal=True)
-    moment = moment.str.to_datetime("%Y-%m-%d %H:%M:%S", time_unit="us", strict=False)
-    tail = text.str.slice(19)
-    if texts.str.contains(".", literal=True).any():
-        fraction = tail.str.extract(r"^\.(\d{1,6})").fill_null("0").str.pad_end(6, "0").cast(pl.Int64)
-        moment = moment + pl.duration(microseconds=fraction, time_unit="us")
-    local = moment.dt.replace_time_zone(zone or "UTC", ambiguous="earliest", non_existent="null")
-    in_utc = local.dt.convert_time_zone("UTC")
-    if texts.str.contains(r"[Z+]|-\d\d:\d\d$").any():
-        sign = pl.when(tail.str.contains("+", literal=True)).then(-1).otherwise(1)
-        hours, minutes = tail.str.slice(-5, 2), tail.str.slice(-2)
-        has_offset = tail.str.contains(r"[+-]")
-        ahead = pl.when(has_offset).then(
-            sign * (hours.cast(pl.Int64, strict=False) * 60 + minutes.cast(pl.Int64, strict=False))
-        )
-        shifted = (moment + pl.duration(minutes=ahead.fill_null(0), time_unit="us")).dt.replace_time_zone("UTC")
-        in_utc = pl.when(has_offset | tail.str.ends_with("Z")).then(shifted).otherwise(in_utc)
-    return in_utc
+    """The same values either way: what nearly every API writes is read by a kernel, any other text by its parts."""
+    micros, is_read, is_bare = usual_moments(texts)
+    naive = pl.Series("at", micros).cast(pl.Datetime("us"))
+    moments = naive.dt.replace_time_zone("UTC")
+    if zone and is_bare.any():
+        local = naive.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
+        moments = local.dt.convert_time_zone("UTC").zip_with(pl.Series(is_bare), moments)
+    unread = ~pl.Series(is_read) & texts.is_not_null()
+    if unread.any():
+        others = texts.alias("text").to_frame().filter(unread).select(_any_moment(pl.col("text"), zone)).to_series()
+        moments = moments.scatter(unread.arg_true(), others)
+    return moments.zip_with(texts.is_not_null(), pl.Series([None], dtype=moments.dtype))
 
 
 def _any_moment(text: pl.Expr, zone: str | None) -> pl.Expr:

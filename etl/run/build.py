@@ -222,30 +222,40 @@ def _accounted(
     built: pl.LazyFrame = table.build(records.lazy(), **_wanted(table, {**inputs, **offered}))
     frame = built.collect() if keep is None else built.filter(pl.col("day").is_in(keep)).collect()
     judged = hold_back(frame, table)
-    counts = {
-        unit_of(day): _counts(
-            records if day is None else records.filter(pl.col("day") == day),
-            frame if day is None else frame.filter(pl.col("day") == day),
-            judged if day is None else judged.filter(pl.col("day") == day),
-        )
-        for day in ([None] if keep is None else keep)
-    }
+    counts = _counts(records, frame, judged, by_day=keep)
     out = judged.filter(pl.col("_fate").is_in(["out", "derived"]))
     rejected = judged.filter(pl.col("_fate") == "quarantined").select(*_ENVELOPE, "_rule", "_reason", "day")
     return _Piece(lake.stage(table, out.select(_cast(table.columns)), days=keep), rejected, counts)
 
 
-def _counts(records: pl.DataFrame, built: pl.DataFrame, judged: pl.DataFrame) -> Counts:
-    """What became of one unit's records. Rows made here count as derived even when they are then held back."""
-    fates = dict(judged.group_by("_fate").len().iter_rows())
-    return Counts(
-        rows_in=records.height,
-        rows_out=fates.get("out", 0) + fates.get("derived", 0),
-        quarantined=fates.get("quarantined", 0),
-        deduplicated=fates.get("deduplicated", 0),
-        filtered=fates.get("filtered", 0),
-        derived=built.filter(pl.col("_fate") == "derived").height,
-    )
+def _counts(
+    records: pl.DataFrame, built: pl.DataFrame, judged: pl.DataFrame, *, by_day: Sequence[date] | None
+) -> dict[str, Counts]:
+    """What became of each unit's records. Rows made here count as derived even when they are then held back."""
+    came = _by_unit(records, by_day)
+    made = _by_unit(built.filter(pl.col("_fate") == "derived"), by_day)
+    fates = {fate: _by_unit(rows, by_day) for (fate,), rows in judged.select("_fate", "day").group_by("_fate")}
+
+    def became(fate: str, unit: str) -> int:
+        return fates.get(fate, {}).get(unit, 0)
+
+    return {
+        unit: Counts(
+            rows_in=came.get(unit, 0),
+            rows_out=became("out", unit) + became("derived", unit),
+            quarantined=became("quarantined", unit),
+            deduplicated=became("deduplicated", unit),
+            filtered=became("filtered", unit),
+            derived=made.get(unit, 0),
+        )
+        for unit in map(unit_of, [None] if by_day is None else by_day)
+    }
+
+
+def _by_unit(rows: pl.DataFrame, by_day: Sequence[date] | None) -> dict[str, int]:
+    if by_day is None:
+        return {WHOLE: rows.height}
+    return {unit_of(day): count for day, count in rows.group_by("day").len().iter_rows()}
 
 
 def hold_back(built: pl.DataFrame, table: Table) -> pl.DataFrame:

@@ -168,18 +168,37 @@ moments = st.datetimes(min_value=datetime(1900, 1, 1), max_value=datetime(2200, 
 offsets = st.sampled_from(["", "Z", "+00:00", "+05:30", "-08:00", "+18:00"])
 
 
-@given(st.lists(st.tuples(moments, offsets, st.sampled_from(["T", " "]), st.integers(0, 6)), max_size=5))
-def test_the_quick_way_and_the_thorough_way_read_the_same_time(parts: list[tuple[datetime, str, str, int]]) -> None:
-    texts = [
+texts = st.builds(
+    lambda moment, between, digits, offset: (
         moment.strftime(f"%Y-%m-%d{between}%H:%M:%S")
-        + (f".{moment.microsecond:06d}"[: digits + 1] if digits else "")
+        + (f".{moment.microsecond:06d}00"[: digits + 1] if digits else "")
         + offset
-        for moment, offset, between, digits in parts
-    ]
-    column = pl.Series("text", [*texts, "x", None], dtype=pl.String)
-    thorough = column.to_frame().select(evaluated._any_moment(pl.col("text"), "America/New_York")).to_series()
+    ),
+    moments,
+    st.sampled_from(["T", " "]),
+    st.integers(0, 8),
+    offsets,
+)
+#: One sign of it another: what is nearly a time.
+slips = st.builds(
+    lambda text, at, sign: text[: at % len(text)] + sign + text[at % len(text) + 1 :],
+    texts,
+    st.integers(0, 40),
+    st.sampled_from("0123456789-:.TZ+ x\u0663"),
+)
 
-    assert thorough.to_list() == evaluated._moments(column, "America/New_York").to_list()
+
+@given(st.lists(texts | slips | st.none(), max_size=8), st.sampled_from([None, "UTC", "America/New_York"]))
+def test_the_quick_way_and_the_thorough_way_read_the_same_time(written: list[str | None], zone: str | None) -> None:
+    column = pl.Series("text", written, dtype=pl.String)
+    thorough = column.to_frame().select(evaluated._any_moment(pl.col("text"), zone)).to_series()
+
+    read = evaluated._moments(column, zone)
+
+    assert thorough.dtype == read.dtype
+    assert thorough.to_physical().to_list() == read.to_physical().to_list()
+    # A part of a column is read by its own offset.
+    assert thorough[1:].to_physical().to_list() == evaluated._moments(column[1:], zone).to_physical().to_list()
 
 
 @pytest.mark.parametrize(
