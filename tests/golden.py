@@ -60,6 +60,7 @@ ARGUMENTS: dict[str, Any] = {
     "currency": "EUR",
     "country": "DE",
     "rules": USUAL_RULES,
+    "since": None,
 }
 ENVELOPE: dict[str, pl.DataType] = {
     "_source": pl.String(),

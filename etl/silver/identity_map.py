@@ -8,6 +8,7 @@ map as it stands; a row is never altered but once, when its `known_to` is set, s
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -15,17 +16,14 @@ import polars as pl
 
 from etl import fields as f
 from etl.bronze.tables import IDENTITY_RULINGS
+from etl.kernels.numbering import Flags, Numbering, Numbers
 from etl.model import Layer, Table
-from etl.model.frames import schema_of
 from etl.privacy.pseudonyms import RECORD
-from etl.silver.evidence import STRONG
+from etl.silver.evidence import KIND, RANK, STRONG
 from etl.silver.identity_edges import IDENTITY_EDGES, ends_of, nodes_of
 from etl.silver.identity_matches import IDENTITY_MATCHES, linked
-from etl.silver.resolution import components, keep_ids, new_id
+from etl.silver.resolution import Codes, components, keep_ids, new_id
 from etl.silver.rulings import standing
-
-# What a row of the map says; a change in any of it is a new row.
-_SAID = ("customer_id", "is_known", "node_kind", "valid_from")
 
 
 def build_identity_map(
@@ -44,11 +42,12 @@ def build_identity_map(
     merge is undone each has its own. What is ruled apart is apart in the edges already. Unchanged evidence gives
     exactly the rows of `previous`. Sorted by node and known_from.
     """
-    before = previous.collect()
     edges = pl.concat([identity_edges, linked(identity_matches.collect()).lazy()], how="diagonal")
     undone = standing(identity_rulings.collect()).filter(pl.col("ruling") == "undo")
-    settled = settle(edges, before, undone, key=key)
-    return revised(before, settled, as_of=as_of).lazy()
+    members = Members.of(edges)
+    before = Before.of(previous, members)
+    customer = named(members, before, previous, undone, key=key)
+    return revised(previous, members, before, customer, as_of=as_of)
 
 
 def current(identity_map: pl.LazyFrame) -> pl.LazyFrame:
@@ -69,39 +68,192 @@ def known_at(identity_map: pl.LazyFrame, moment: datetime, *, valid_at: datetime
     return known.filter(has_begun & (pl.col("valid_to").is_null() | (pl.col("valid_to") > valid_at)))
 
 
-def settle(
-    edges: pl.DataFrame | pl.LazyFrame, before: pl.DataFrame, undone: pl.DataFrame, *, key: bytes
-) -> pl.DataFrame:
-    """node_id, node_kind, customer_id, is_known, valid_from: one row per node, sorted by node.
+# --- in numbers -------------------------------------------------------------------------------------------------------
 
-    valid_from is when the node was first seen in the world; null when no source says. undone: the merges that stand
-    undone: `right_node_ids` of `other_customer_id` went into `customer_id`, which had `left_node_ids`.
+
+@dataclass(frozen=True, slots=True)
+class Members:
+    """Every node of the evidence and the component it is in, by the edges that are used.
+
+    nodes: node_id, node_kind, valid_from (when it was first seen in the world, null when no source says), sorted by
+    node; a node's number is its row. component: (n_nodes,). is_known: (n_components,), whether a node says who it is.
     """
-    nodes, numbering = nodes_of(edges)
-    component = components(nodes.height, *ends_of(edges, numbering, "used"))
-    members = nodes.rename({"first_at": "valid_from"}).with_columns(pl.Series("component", component))
-    named = _named(members, before, undone, key=key).sort("component")
-    crowded = np.zeros(nodes.height, dtype=np.bool_)
-    for end in ends_of(edges, numbering, "capped", "conflict"):
-        crowded[end] = True
-    says_who = members.select(_says_who(pl.lit(pl.Series(crowded)))).to_series().to_numpy()
-    is_known = np.bincount(component[says_who], minlength=named.height) > 0
-    return members.select(
-        "node_id",
-        "node_kind",
-        named["customer_id"].gather(component),
-        pl.Series("is_known", is_known[component], dtype=pl.Boolean),
-        "valid_from",
-    )
+
+    nodes: pl.DataFrame
+    numbering: Numbering
+    component: Numbers
+    is_known: Flags
+
+    @classmethod
+    def of(cls, edges: pl.LazyFrame) -> Members:
+        nodes, numbering = nodes_of(edges)
+        nodes = nodes.select("node_id", pl.col("node_kind").cast(KIND), valid_from="first_at")
+        component = components(nodes.height, *ends_of(edges, numbering, "used"))
+        kind = nodes["node_kind"].to_physical().to_numpy()
+        says_who = np.isin(kind, [RANK[name] for name in STRONG])
+        # A mailbox that many share does not say who it is.
+        for end in ends_of(edges, numbering, "capped", "conflict"):
+            says_who[end] = False
+        says_who |= kind == RANK[RECORD]
+        count = int(component.max(initial=-1)) + 1
+        return cls(nodes, numbering, component, np.bincount(component[says_who], minlength=count) > 0)
+
+    def rows(self, numbers: Numbers | Codes | Flags) -> pl.DataFrame:
+        """node_id, node_kind, component, valid_from of some nodes, sorted by node."""
+        at = np.flatnonzero(numbers) if numbers.dtype == np.bool_ else numbers
+        return self.nodes[at].select(
+            "node_id",
+            pl.col("node_kind").cast(pl.String),
+            pl.Series("component", self.component[at]),
+            "valid_from",
+        )
 
 
-def _says_who(is_crowded: pl.Expr) -> pl.Expr:
-    """True for a record, and for an identifier of one person; a mailbox that many share does not say who it is."""
-    return (pl.col("node_kind") == RECORD) | (pl.col("node_kind").is_in(STRONG) & ~is_crowded)
+@dataclass(frozen=True, slots=True)
+class Before:
+    """The rows of the map as it stood, without their texts; (n_rows,) each.
+
+    ids: an empty series; the numbers of customers live as long as one of its type. node: the node's number, -1 when it
+    is no longer in the evidence. customer: which customer, in numbers of `ids`. is_open: the row held until now.
+    said: node_kind, is_known, valid_from. last: the latest time any row says something of.
+    """
+
+    ids: pl.Series
+    node: Numbers
+    customer: Numbers
+    is_open: Flags
+    said: pl.DataFrame
+    last: datetime | None
+
+    @classmethod
+    def of(cls, previous: pl.LazyFrame, members: Members) -> Before:
+        ids = pl.Series(dtype=pl.Categorical(pl.Categories.random()))
+        parts = [_WITHOUT_TEXTS]
+        for batch in previous.select(*_READ).collect_batches(maintain_order=True):
+            parts.append(
+                batch.select(
+                    pl.Series("node", members.numbering.known(batch["node_id"])),
+                    pl.Series("customer", batch["customer_id"].cast(ids.dtype).to_physical()).cast(pl.Int32),
+                    pl.col("node_kind").cast(KIND),
+                    "is_known",
+                    "valid_from",
+                    "known_from",
+                    "known_to",
+                )
+            )
+        rows = pl.concat(parts)
+        last = rows.select(pl.max_horizontal(pl.col("known_from").max(), pl.col("known_to").max())).item()
+        return cls(
+            ids,
+            rows["node"].to_numpy(),
+            rows["customer"].to_numpy(),
+            rows["known_to"].is_null().to_numpy(),
+            rows.select("node_kind", "is_known", "valid_from"),
+            last,
+        )
+
+    def numbers(self, customers: pl.Series) -> Numbers:
+        """The numbers of these customer_ids, new ones numbered on."""
+        numbers: Numbers = customers.cast(self.ids.dtype).to_physical().cast(pl.Int32).to_numpy()
+        return numbers
+
+    def spelt(self, customers: Numbers) -> pl.Series:
+        """The customer_ids of these numbers."""
+        return pl.Series("customer_id", customers.astype(np.uint32)).cat.to(self.ids.dtype).cast(pl.String)
 
 
-def _named(members: pl.DataFrame, before: pl.DataFrame, undone: pl.DataFrame, *, key: bytes) -> pl.DataFrame:
-    """component, customer_id: the id its nodes have, or one they had, or a new one made from its earliest node."""
+_READ = ("node_id", "customer_id", "node_kind", "is_known", "valid_from", "known_from", "known_to")
+_WITHOUT_TEXTS = pl.DataFrame(
+    schema={
+        "node": pl.Int32,
+        "customer": pl.Int32,
+        "node_kind": KIND,
+        "is_known": pl.Boolean,
+        **dict.fromkeys(("valid_from", "known_from", "known_to"), pl.Datetime("us", "UTC")),
+    }
+)
+
+
+def named(members: Members, before: Before, previous: pl.LazyFrame, undone: pl.DataFrame, *, key: bytes) -> Numbers:
+    """The customer of each component, (n_components,), in numbers of `before`.
+
+    undone: the merges that stand undone: `right_node_ids` of `other_customer_id` went into `customer_id`, which had
+    `left_node_ids`. Most customers are one component and all of it, as they were: only the others are looked at.
+    """
+    customer, is_settled = _as_they_were(members, before, undone)
+    asked = ~is_settled
+    if asked.any():
+        found = _named(
+            members.rows(asked[members.component]),
+            previous.with_row_index("row")
+            .filter(pl.col("row").is_in(pl.Series(_told_of(members, before, asked), dtype=pl.UInt32).implode()))
+            .drop("row")
+            .collect(),
+            undone,
+            set(before.spelt(np.unique(before.customer))),
+            key=key,
+        )
+        customer[found["component"].to_numpy()] = before.numbers(found["customer_id"])
+    return customer
+
+
+def _as_they_were(members: Members, before: Before, undone: pl.DataFrame) -> tuple[Numbers, Flags]:
+    """The customer each component had, (n_components,), and whether it is settled that it has it still.
+
+    It is where all known nodes of the component were one customer's, and that had no others; but for those of undone
+    merges.
+    """
+    is_there = before.is_open & (before.node >= 0)
+    had, at = before.customer[is_there], members.component[before.node[is_there]]
+    one_of = np.full(len(members.is_known), -1, dtype=np.int32)
+    one_of[at] = had
+    settled = one_of >= 0
+    settled[at[one_of[at] != had]] = False
+    customers = int(before.customer.max(initial=-1)) + 1
+    home = np.full(customers, -1, dtype=np.int32)
+    home[had] = at
+    is_split = _flags(customers, had[home[had] != at])
+    told = pl.concat([undone["customer_id"], undone["other_customer_id"]]).drop_nulls().unique()
+    ruled = before.numbers(told)
+    is_split[ruled[ruled < customers]] = True
+    settled[settled] = ~is_split[one_of[settled]]
+    return one_of, settled
+
+
+def _told_of(members: Members, before: Before, asked: Flags) -> Codes:
+    """The rows of the map that tell what the components `asked` may be called, and what customers had that are gone."""
+    customers = int(before.customer.max(initial=-1)) + 1
+    is_alive = _flags(customers, before.customer[before.is_open])
+    has_node = before.node >= 0
+    among = np.zeros(len(before.node), dtype=np.bool_)
+    among[has_node] = asked[members.component[before.node[has_node]]]
+    told = among | ~is_alive[before.customer]
+    # Where the nodes of those that are gone went to; and of every customer so far all it had.
+    count = len(members.component)
+    is_near = _flags(count, before.node[told & has_node])
+    told[has_node] |= is_near[before.node[has_node]]
+    told |= ~has_node
+    told = _flags(customers, before.customer[told])[before.customer]
+    return np.flatnonzero(told)
+
+
+def _flags(count: int, numbers: Numbers) -> Flags:
+    """(count,), true for these."""
+    flags = np.zeros(count, dtype=np.bool_)
+    flags[numbers] = True
+    return flags
+
+
+# --- names ------------------------------------------------------------------------------------------------------------
+
+
+def _named(
+    members: pl.DataFrame, before: pl.DataFrame, undone: pl.DataFrame, taken: set[str], *, key: bytes
+) -> pl.DataFrame:
+    """component, customer_id: the id its nodes have, or one they had, or a new one made from its earliest node.
+
+    taken: every id there ever was; new ones are added to it.
+    """
     born = before.group_by("customer_id").agg(pl.col("known_from").min().alias("born_at"))
     former = _merged_away(before)
     has_former = pl.col("node_id").is_in(former["node_id"].unique().implode())
@@ -115,7 +267,6 @@ def _named(members: pl.DataFrame, before: pl.DataFrame, undone: pl.DataFrame, *,
     kept = keep_ids(overlaps.join(gone, on=["component", "customer_id"], how="anti"))
     unnamed = _without(members, kept)
     kept |= keep_ids(_come_back(unnamed, former, undone).join(born, on="customer_id", how="left"))
-    taken = set(born["customer_id"])
     earliest = _earliest(_without(unnamed, kept))
     for component, node in zip(earliest["component"].to_list(), earliest["node_id"].to_list(), strict=True):
         kept[component] = new_id(node, taken, key=key)
@@ -203,41 +354,69 @@ def _components_of(members: pl.DataFrame, undone: pl.DataFrame, nodes: str, cust
     return side.join(members, on="node_id").select("component", "customer_id").unique()
 
 
-def revised(before: pl.DataFrame, settled: pl.DataFrame, *, as_of: datetime) -> pl.DataFrame:
-    """`before` with what no longer holds closed, and what is new opened, both at one instant.
+# --- rows -------------------------------------------------------------------------------------------------------------
 
-    The instant is `as_of`; when the map already changed then or later (a second look at the same window), the first
-    microsecond after, so that no row is known for no time and no earlier answer is overwritten.
+
+def revised(
+    previous: pl.LazyFrame, members: Members, before: Before, customer: Numbers, *, as_of: datetime
+) -> pl.LazyFrame:
+    """`previous` with what no longer holds closed, and what is new opened, both at one instant.
+
+    customer: (n_components,), as `named` gives it. The instant is `as_of`; when the map already changed then or later
+    (a second look at the same window), the first microsecond after, so that no row is known for no time and no earlier
+    answer is overwritten.
     """
-    history = before.filter(pl.col("known_to").is_not_null())
-    still = before.filter(pl.col("known_to").is_null())
-    last = before.select(pl.max_horizontal(pl.col("known_from").max(), pl.col("known_to").max())).item()
-    now = as_of if last is None or as_of > last else last + timedelta(microseconds=1)
+    now = as_of if before.last is None or as_of > before.last else before.last + timedelta(microseconds=1)
+    opened, closed = _changes(members, before, customer)
+    came = opened.select(
+        "node_id",
+        pl.col("node_kind").cast(pl.String),
+        before.spelt(opened["customer"].to_numpy()),
+        "is_known",
+        "valid_from",
+        pl.lit(None, pl.Datetime("us", "UTC")).alias("valid_to"),
+        pl.lit(now, pl.Datetime("us", "UTC")).alias("known_from"),
+        pl.lit(None, pl.Datetime("us", "UTC")).alias("known_to"),
+    )
+    if not len(before.node):
+        return came.lazy()
+    is_closed = pl.col("row").is_in(pl.Series(closed, dtype=pl.UInt32).implode())
+    ends = pl.when(is_closed).then(pl.lit(now, pl.Datetime("us", "UTC"))).otherwise("known_to")
+    told = previous.with_row_index("row").with_columns(ends.alias("known_to")).drop("row")
+    moved = pl.col("node_id").is_in(came["node_id"].implode())
+    came = pl.concat([told.filter(moved).collect(), came]).sort("node_id", "known_from")
+    return told.filter(~moved).merge_sorted(came.lazy(), "node_id")
 
-    told = still.select("node_id", *(pl.col(name).alias(f"{name}_before") for name in _SAID))
-    met = settled.join(told, on="node_id", how="left", maintain_order="left")
+
+def _changes(members: Members, before: Before, customer: Numbers) -> tuple[pl.DataFrame, Codes]:
+    """What is to be opened (node_id, node_kind, customer, is_known, valid_from), and the rows of `before` to close."""
+    still = np.flatnonzero(before.is_open)
+    row = np.full(len(members.component), -1, dtype=np.int64)
+    has_node = before.node[still] >= 0
+    row[before.node[still][has_node]] = still[has_node]
+    was = before.said.with_columns(pl.Series("customer", before.customer))[np.maximum(row, 0)] if len(still) else None
+    now = members.nodes.with_columns(
+        pl.Series("customer", customer[members.component], dtype=pl.Int32),
+        pl.Series("is_known", members.is_known[members.component]),
+    )
+    if was is None:
+        return now, still
+    is_new = pl.Series(row < 0)
+    told = was.select(pl.all().name.suffix("_before"))
+    met = pl.concat([now, told], how="horizontal")
     # Old evidence may have been deleted since: a node of the same customer is not younger for that.
-    stays = pl.col("customer_id") == pl.col("customer_id_before")
+    stays = ~pl.lit(is_new) & (pl.col("customer") == pl.col("customer_before"))
     met = met.with_columns(
         pl.when(stays)
         .then(pl.min_horizontal("valid_from", "valid_from_before"))
         .otherwise("valid_from")
         .alias("valid_from")
     )
-    same = pl.all_horizontal(*(pl.col(name).eq_missing(pl.col(f"{name}_before")) for name in _SAID))
-    unchanged = met.filter(same).select("node_id")
-    opened = met.filter(~same).with_columns(
-        pl.lit(None, pl.Datetime("us", "UTC")).alias("valid_to"),
-        pl.lit(now, pl.Datetime("us", "UTC")).alias("known_from"),
-        pl.lit(None, pl.Datetime("us", "UTC")).alias("known_to"),
-    )
-    closed = still.join(unchanged, on="node_id", how="anti").with_columns(
-        pl.lit(now, pl.Datetime("us", "UTC")).alias("known_to")
-    )
-    kept = still.join(unchanged, on="node_id", how="semi")
-    schema = schema_of(IDENTITY_MAP.columns)
-    parts = [part.select(list(schema)).cast(pl.Schema(schema)) for part in (history, closed, kept, opened)]
-    return pl.concat(parts).sort("node_id", "known_from")
+    same = pl.all_horizontal(*(pl.col(name).eq_missing(pl.col(f"{name}_before")) for name in was.columns))
+    is_same = met.select(~pl.lit(is_new) & same).to_series()
+    kept = np.zeros(len(before.node), dtype=np.bool_)
+    kept[row[is_same.to_numpy()]] = True
+    return met.filter(~is_same).select(now.columns), np.flatnonzero(before.is_open & ~kept)
 
 
 IDENTITY_MAP = Table(
