@@ -24,7 +24,7 @@ from etl.silver.countries import country_code
 from etl.silver.evidence import SURENESS, Evidence
 from etl.silver.identifiers import with_keys
 from etl.silver.identity_edges import judged
-from etl.silver.identity_map import IDENTITY_MAP, settle
+from etl.silver.identity_map import IDENTITY_MAP, Before, Members, named
 from etl.silver.rulings import standing
 from etl.silver.web_events import device_of, is_robot
 from etl.sources import klaviyo, shopify
@@ -100,8 +100,15 @@ def resolved(seen: pl.DataFrame, names: pl.DataFrame) -> pl.DataFrame:
     names: node_id, given_name, family_name of the records. What of the evidence decides nothing is filled in.
     """
     edges = judged(_evidence(seen), names, _NO_RULINGS)
-    return settle(edges, empty(IDENTITY_MAP.columns), _NO_RULINGS, key=KEY).select(
-        "node_id", "customer_id", "is_known", "valid_from"
+    nothing = empty(IDENTITY_MAP.columns).lazy()
+    members = Members.of(edges.lazy())
+    before = Before.of(nothing, members)
+    customers = before.spelt(named(members, before, nothing, _NO_RULINGS, key=KEY))
+    return members.nodes.select(
+        "node_id",
+        customers.gather(members.component).alias("customer_id"),
+        pl.Series("is_known", members.is_known[members.component]),
+        "valid_from",
     )
 
 
