@@ -20,7 +20,7 @@ import os
 import shutil
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,8 @@ class NotEqual(Exception):
 
 def missing(engine: str, size: Size) -> str:
     """Why an engine cannot run here; empty when it can. PySpark is nothing this project needs, so it is not locked."""
-    if engine == "pyspark" and importlib.util.find_spec("pyspark") is None:
+    is_there = importlib.util.find_spec("pyspark") or (PACKAGES / "pyspark").is_dir()
+    if engine == "pyspark" and not is_there:
         return f"it is not installed; pip install --target {PACKAGES.relative_to(ROOT)} pyspark"
     needed = _HELD.get(engine, 0) * size.events
     if needed > 0.7 * psutil.virtual_memory().total:
@@ -64,13 +65,17 @@ def run_once(engine: str, size: Size, work: Path) -> tuple[Run, pl.DataFrame]:
     """One run in a process of its own, and the profiles it wrote."""
     lake = generated(size) / "lake"
     if engine in PEERS:
-        out = work / engine
-        shutil.rmtree(out, ignore_errors=True)
-        took = _measured([f"benchmarks.peers.{engine}_peer", str(lake), str(out)])
-        return Run(engine, took), pl.read_delta(str(out))
+        return peer(engine, lake, work / engine)
     home = copy_of(lake.parent, work / "product")
     run = _product(engine, home, *(["--checks"] if engine == "product+checks" else []))
     return run, bench_house(home).lake.read(CUSTOMER_360).collect()
+
+
+def peer(engine: str, lake: Path, out: Path) -> tuple[Run, pl.DataFrame]:
+    """One run of a peer on the bronze in `lake`, and the profiles it wrote to `out`."""
+    shutil.rmtree(out, ignore_errors=True)
+    took = _measured([f"benchmarks.peers.{engine}_peer", str(lake), str(out)])
+    return Run(engine, took), pl.read_delta(str(out))
 
 
 def _product(engine: str, home: Path, *options: str) -> Run:
@@ -86,8 +91,17 @@ def _measured(arguments: Sequence[str]) -> Measured:
     return took
 
 
-def compare(size: Size, engines: Sequence[str], repeats: int, console: Console) -> tuple[list[Run], int]:
-    """Every engine `repeats` times, taking turns, and how many customers. Raises: NotEqual, before any time is told."""
+def compare(
+    size: Size,
+    engines: Sequence[str],
+    repeats: int,
+    console: Console,
+    keep: Callable[[Sequence[Run]], object] = lambda _: None,
+) -> tuple[list[Run], int]:
+    """Every engine `repeats` times, taking turns, and how many customers. Raises: NotEqual, before any time is told.
+
+    `keep` is given the runs so far after each that was equal.
+    """
     work = size.folder / "work"
     runs: list[Run] = []
     expected: pl.DataFrame | None = None
@@ -101,6 +115,7 @@ def compare(size: Size, engines: Sequence[str], repeats: int, console: Console) 
             if said := differences(expected, came):
                 raise NotEqual(f"{engine} at {size.name}: " + "; ".join(said))
         runs.append(run)
+        keep(runs)
     assert expected is not None
     console.print(f"equal in {len(expected.columns)} columns of {expected.height:,} customers", style="green")
     return runs, expected.height
@@ -154,8 +169,11 @@ def _alone(run: Run, size: Size, console: Console) -> dict[str, Any]:
 
 
 def _compared(size: Size, engines: Sequence[str], repeats: int, console: Console) -> dict[str, Any]:
-    """The engines at one size, shown, for a results file."""
-    runs, customers = compare(size, engines, repeats, console)
+    """The engines at one size, shown, for a results file. Of a benchmark broken off the runs stay in `work`."""
+    so_far = size.folder / "work" / "runs.json"
+    runs, customers = compare(
+        size, engines, repeats, console, lambda runs: so_far.write_text(json.dumps(_figures(runs)), encoding="utf-8")
+    )
     rows, tables = summary(runs), by_table(runs)
     show(rows, f"customer 360, {size.name}: {size.events:,} web events", console)
     if tables:
@@ -170,8 +188,12 @@ def _compared(size: Size, engines: Sequence[str], repeats: int, console: Console
         "columns": len(CUSTOMER_360.columns),
         "summary": rows,
         "tables": tables,
-        "runs": [{"engine": run.engine, **run.took.figures()} for run in runs],
+        "runs": _figures(runs),
     }
+
+
+def _figures(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    return [{"engine": run.engine, **run.took.figures()} for run in runs]
 
 
 def main() -> None:
