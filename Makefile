@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: run stop run-real test test-long check format lock dictionary bench bench-ingest clean
+.PHONY: run stop run-real test test-long check format lock dictionary bench bench-identity bench-ingest clean
 
 ## The whole job through Airflow on the demo company; leaves Airflow's UI running.
 run: $(INSTALLED)
@@ -52,6 +52,10 @@ SIZE ?= S
 REPEATS ?= 3
 bench: $(INSTALLED)
 	@$(BIN)/python -m benchmarks.c360_build --size $(SIZE) --repeats $(REPEATS) $(if $(ENGINES),--engines $(ENGINES)) --keep
+
+## What identity costs at a million people: components, everything anew, and one day more (some minutes).
+bench-identity: $(INSTALLED)
+	@$(BIN)/python -m benchmarks.identity 1000000
 
 # uv itself comes from the lock, with its hash, through pip; then uv installs the rest, with hashes. Compiled now, once:
 # where Python may not write its byte code (PYTHONDONTWRITEBYTECODE), every start would compile Airflow and Great

@@ -7,7 +7,7 @@ map as it stands; a row is never altered but once, when its `known_to` is set, s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -152,6 +152,11 @@ class Before:
             last,
         )
 
+    @property
+    def count(self) -> int:
+        """How many customers there ever were."""
+        return int(self.customer.max(initial=-1)) + 1
+
     def numbers(self, customers: pl.Series) -> Numbers:
         """The numbers of these customer_ids, new ones numbered on."""
         numbers: Numbers = customers.cast(self.ids.dtype).to_physical().cast(pl.Int32).to_numpy()
@@ -188,9 +193,9 @@ def named(members: Members, before: Before, previous: pl.LazyFrame, undone: pl.D
             previous.with_row_index("row")
             .filter(pl.col("row").is_in(pl.Series(_told_of(members, before, asked), dtype=pl.UInt32).implode()))
             .drop("row")
-            .collect(),
+            .collect(engine="streaming"),
             undone,
-            set(before.spelt(np.unique(before.customer))),
+            before,
             key=key,
         )
         customer[found["component"].to_numpy()] = before.numbers(found["customer_id"])
@@ -209,7 +214,7 @@ def _as_they_were(members: Members, before: Before, undone: pl.DataFrame) -> tup
     one_of[at] = had
     settled = one_of >= 0
     settled[at[one_of[at] != had]] = False
-    customers = int(before.customer.max(initial=-1)) + 1
+    customers = before.count
     home = np.full(customers, -1, dtype=np.int32)
     home[had] = at
     is_split = _flags(customers, had[home[had] != at])
@@ -222,7 +227,7 @@ def _as_they_were(members: Members, before: Before, undone: pl.DataFrame) -> tup
 
 def _told_of(members: Members, before: Before, asked: Flags) -> Codes:
     """The rows of the map that tell what the components `asked` may be called, and what customers had that are gone."""
-    customers = int(before.customer.max(initial=-1)) + 1
+    customers = before.count
     is_alive = _flags(customers, before.customer[before.is_open])
     has_node = before.node >= 0
     among = np.zeros(len(before.node), dtype=np.bool_)
@@ -248,11 +253,11 @@ def _flags(count: int, numbers: Numbers) -> Flags:
 
 
 def _named(
-    members: pl.DataFrame, before: pl.DataFrame, undone: pl.DataFrame, taken: set[str], *, key: bytes
+    members: pl.DataFrame, before: pl.DataFrame, undone: pl.DataFrame, ever: Before, *, key: bytes
 ) -> pl.DataFrame:
     """component, customer_id: the id its nodes have, or one they had, or a new one made from its earliest node.
 
-    taken: every id there ever was; new ones are added to it.
+    members, before: all that bears on these components; ever: the whole map, whose ids are never given anew.
     """
     born = before.group_by("customer_id").agg(pl.col("known_from").min().alias("born_at"))
     former = _merged_away(before)
@@ -268,13 +273,24 @@ def _named(
     unnamed = _without(members, kept)
     kept |= keep_ids(_come_back(unnamed, former, undone).join(born, on="customer_id", how="left"))
     earliest = _earliest(_without(unnamed, kept))
-    for component, node in zip(earliest["component"].to_list(), earliest["node_id"].to_list(), strict=True):
-        kept[component] = new_id(node, taken, key=key)
-        taken.add(kept[component])
+    kept |= zip(earliest["component"].to_list(), _new_ids(earliest["node_id"].to_list(), ever, key=key), strict=True)
     return pl.DataFrame(
         {"component": list(kept), "customer_id": list(kept.values())},
         schema={"component": pl.Int32, "customer_id": pl.String},
     )
+
+
+def _new_ids(nodes: Sequence[str], ever: Before, *, key: bytes) -> list[str]:
+    """An id for each of the nodes, of which none was ever given."""
+    ids = [new_id(node, frozenset(), key=key) for node in nodes]
+    if len(set(ids)) == len(ids) and (ever.numbers(pl.Series(ids, dtype=pl.String)) >= ever.count).all():
+        return ids
+    # A part that was split off has the earliest node of an id that lives on: rare enough to spell out all there were.
+    taken = set(ever.spelt(np.arange(ever.count, dtype=np.int32)))
+    for at, node in enumerate(nodes):
+        ids[at] = new_id(node, taken, key=key)
+        taken.add(ids[at])
+    return ids
 
 
 def _without(members: pl.DataFrame, named: Mapping[int, str]) -> pl.DataFrame:
@@ -384,7 +400,7 @@ def revised(
     ends = pl.when(is_closed).then(pl.lit(now, pl.Datetime("us", "UTC"))).otherwise("known_to")
     told = previous.with_row_index("row").with_columns(ends.alias("known_to")).drop("row")
     moved = pl.col("node_id").is_in(came["node_id"].implode())
-    came = pl.concat([told.filter(moved).collect(), came]).sort("node_id", "known_from")
+    came = pl.concat([told.filter(moved).collect(engine="streaming"), came]).sort("node_id", "known_from")
     return told.filter(~moved).merge_sorted(came.lazy(), "node_id")
 
 
