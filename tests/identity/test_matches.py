@@ -9,13 +9,14 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from etl.errors import ModelRefused
 from etl.model import USUAL_RULES, IdentityRules
 from etl.model.frames import empty, schema_of
 from etl.serve.identity import as_edges, chain, waiting
+from etl.silver import identity_matches
 from etl.silver.identity_edges import build_identity_edges
 from etl.silver.identity_matches import IDENTITY_MATCHES, build_identity_matches
 from etl.silver.identity_model import IDENTITY_MODEL, build_identity_model, in_use
@@ -168,6 +169,37 @@ def test_an_address_alone_never_merges() -> None:
     evidence = people({"name": "crm:1", **HOME}, {"name": "crm:2", **HOME})
 
     assert states(matched(evidence, rules=EASILY, model=SURER)) == {}
+
+
+CROWD = st.fixed_dictionaries(
+    {
+        "given_name": st.sampled_from(["Ann", "Anne", "Bert", "Dr.", None]),
+        "family_name": st.sampled_from(["Berger", "Bergner"]),
+        "birth_date": st.sampled_from([date(1950, 3, 12), date(1981, 7, 30), None]),
+        "street": st.sampled_from(["Lindenweg 4", "Lindenweg 5", "Ostring 6", "Westring 7"]),
+        "card": st.sampled_from(["111", "222", *[None] * 6]),
+        "email": st.sampled_from(["ann@home.example", *[None] * 3]),
+    }
+)
+
+
+@settings(STEADY, max_examples=40, phases=[Phase.generate])
+@given(st.lists(CROWD, min_size=2, max_size=9), st.sets(st.integers(0, 8), min_size=2, max_size=2))
+def test_pairs_to_which_no_guard_objects_come_out_as_when_they_are_walked(
+    crowd: list[dict[str, Any]], apart: set[int]
+) -> None:
+    rows = [
+        {name: value for name, value in person.items() if name not in {"card", "email"} or value} for person in crowd
+    ]
+    evidence = people(*({"name": f"crm:{at}", **HOME, **row} for at, row in enumerate(rows)))
+    if max(apart) < len(crowd):
+        evidence.ruling("never", *(record(f"crm:{at}") for at in sorted(apart)))
+    matches = matched(evidence, rules=EASILY)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(identity_matches, "_unopposed", lambda placed, *_: pl.repeat(False, placed.height, eager=True))
+        walked = matched(evidence, rules=EASILY)
+
+    assert matches.equals(walked)
 
 
 # --- review and rulings -----------------------------------------------------------------------------------------------
