@@ -56,7 +56,7 @@ def missing(engine: str, size: Size) -> str:
     if engine == "pyspark" and not is_there:
         return f"it is not installed; pip install --target {PACKAGES.relative_to(ROOT)} pyspark"
     needed = _HELD.get(engine, 0) * size.events
-    if needed > 0.7 * psutil.virtual_memory().total:
+    if needed > 0.85 * psutil.virtual_memory().total:
         return f"it would need about {needed / 1e9:.0f} GB of memory"
     return ""
 
