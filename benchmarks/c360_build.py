@@ -43,7 +43,7 @@ PACKAGES = ROOT / "var" / "bench" / "packages"
 #: Longer than this, and a run is given up.
 PATIENCE = 3600.0
 #: Bytes of memory to a web event, of those that hold everything at once.
-_HELD = {"pandas": 2_300, "dask": 2_300}
+_HELD = {"pandas": 2_400, "dask": 9_800}
 
 
 class NotEqual(Exception):
@@ -56,7 +56,7 @@ def missing(engine: str, size: Size) -> str:
     if engine == "pyspark" and not is_there:
         return f"it is not installed; pip install --target {PACKAGES.relative_to(ROOT)} pyspark"
     needed = _HELD.get(engine, 0) * size.events
-    if needed > 0.7 * psutil.virtual_memory().total:
+    if needed > 0.85 * psutil.virtual_memory().total:
         return f"it would need about {needed / 1e9:.0f} GB of memory"
     return ""
 

@@ -1,12 +1,15 @@
 """Runs a command and tells what it took: CPU-seconds, wall time and the most memory of its process and all below it.
 
-CPU-seconds are the kernel's own account of the process and the children it waited for; children that outlive it are
-added as last seen. Memory is sampled: PSS counts a page shared by several processes once, RSS once in each. What the
-kernel says of a child's greatest RSS is not used: it counts the parent's memory too, from before the child's program.
+CPU-seconds are the kernel's own account of the process and the children it waited for. Those it did not wait for (a
+JVM that ends when its client has gone) become children of this process, which waits for them; what still runs after
+some seconds is added as last seen. Memory is sampled: PSS counts a page shared by several processes once, RSS once in
+each. What the kernel says of a child's greatest RSS is not used: it counts the parent's memory too, from before the
+child's program.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 import subprocess
@@ -23,6 +26,9 @@ import psutil  # type: ignore[import-untyped]
 
 #: Seconds between two looks at the memory.
 EVERY = 0.05
+#: Seconds that processes have to end in, after the one that was started has.
+LINGER = 10.0
+_PR_SET_CHILD_SUBREAPER = 36
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +64,7 @@ def measured(
 
     Raises: TimeoutExpired after `timeout` seconds; then the command and all below it are ended.
     """
+    _adopt_orphans()
     load = os.getloadavg()[0]
     began = time.perf_counter()
     process = subprocess.Popen(
@@ -95,6 +102,12 @@ def measured(
         output=texts.get("output", ""),
         errors=texts.get("errors", ""),
     )
+
+
+def _adopt_orphans() -> None:
+    """From now on processes whose parent is gone are this process's children, where Linux can do that (prctl(2))."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def _most_so_far(pid: int) -> int:
@@ -163,14 +176,30 @@ class _Watch(threading.Thread):
         self.join(timeout=5)
 
     def cpu_left_behind(self) -> float:
-        """CPU-seconds of those that still run."""
-        total = 0.0
-        for each in self._below.values():
+        """CPU-seconds of those nobody waited for: of the ended all of them, of the others as last seen."""
+        total, left, until = 0.0, dict(self._below), time.perf_counter() + LINGER
+        while left and time.perf_counter() < until:
+            for pid in list(left):
+                took = _ended(pid)
+                if took is not None:
+                    total += took
+                    del left[pid]
+            time.sleep(0.01)
+        for each in left.values():
             with suppress(psutil.NoSuchProcess):
                 if each.is_running() and each.status() != psutil.STATUS_ZOMBIE:
                     times = each.cpu_times()
                     total += times.user + times.system
         return total
+
+
+def _ended(pid: int) -> float | None:
+    """CPU-seconds of a child of this process that has ended; 0 where its own parent waited for it; None till then."""
+    try:
+        ended, _, usage = os.wait4(pid, os.WNOHANG)
+    except ChildProcessError:
+        return None if psutil.pid_exists(pid) else 0.0
+    return usage.ru_utime + usage.ru_stime if ended else None
 
 
 def machine(*packages: str) -> dict[str, Any]:

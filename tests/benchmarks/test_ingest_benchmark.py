@@ -63,8 +63,19 @@ def test_rows_with_another_value_are_not_the_same_rows(tmp_path: Path) -> None:
         check_orders(rows, rows.clear())
 
 
+_BURN = "import time\nbegan = time.process_time()\nwhile time.process_time() - began < 0.3: pass"
+
+
+def test_what_a_command_takes_is_measured_with_the_children_it_did_not_wait_for() -> None:
+    burn = "import sys\nsys.stdin.read()\n" + _BURN  # ends after its parent has, as a JVM does
+    command = f"import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', {burn!r}], stdin=subprocess.PIPE)"
+    took = measured([sys.executable, "-c", f"{command}; time.sleep(0.3)"])
+
+    assert 0.3 <= took.cpu
+
+
 def test_what_a_command_takes_is_measured_with_its_children() -> None:
-    burn = "import time\nbegan = time.process_time()\nwhile time.process_time() - began < 0.3: pass"
+    burn = _BURN
     command = f"import subprocess, sys; held = bytearray(80_000_000); subprocess.run([sys.executable, '-c', {burn!r}])"
     held = bytearray(os.urandom(1)) * 200_000_000
     took = measured([sys.executable, "-c", f"{command}; print('done')"])
