@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from etl.kernels.numbering import NONE, Flags, Numbering, Numbers, mixed, order, spelt
+from etl.kernels.numbering import NONE, Flags, Halves, Numbering, Numbers, halves, mixed, order, spelt
 from etl.kernels.tally import NO_FIRST, NO_LAST, WORD, Tally
 from etl.model import IdentityRules
 from etl.privacy.pseudonyms import KINDS, RECORD
@@ -47,27 +47,37 @@ _BATCH_ROWS = 200_000
 class Evidence:
     """All nodes, sorted by pseudonym, and all pairs of them, sorted by both numbers.
 
-    nodes: node_id, node_kind, edge_count, first_at, last_at, systems_0...; a node's number is its row.
+    high, low: (n_nodes,), both halves of each node's pseudonym: as text they would be three times as large.
+    nodes: node_kind, edge_count, first_at, last_at, systems_0...; a node's number is its row.
     pairs: left, right (node numbers), edge_kind, edge_count, first_at, last_at, systems_0...; left is the surer node.
     systems_0... are bits: of `systems`, in alphabetical order, who said so.
     """
 
+    high: Halves
+    low: Halves
     nodes: pl.DataFrame
     pairs: pl.DataFrame
     systems: tuple[str, ...]
 
+    def spelt(self, numbers: npt.NDArray[np.integer]) -> pl.Series:
+        """The pseudonyms of these nodes, (len(numbers),)."""
+        return spelt(self.high[numbers], self.low[numbers])
+
     def numbers(self, nodes: pl.Series) -> pl.Series:
         """The number of each node, null where it is not among them."""
-        return (
-            nodes.alias("node_id")
-            .to_frame()
-            .join(
-                self.nodes.select("node_id").with_row_index("number").cast({"number": pl.Int32}),
-                on="node_id",
-                how="left",
-                maintain_order="left",
-            )["number"]
-        )
+        high, low, present = halves(nodes)
+        at = np.searchsorted(self.high, high)
+
+        def there(known: Halves, sought: Halves) -> Flags:
+            inside: Flags = at < len(known)
+            inside[inside] = known[at[inside]] == sought[inside]
+            return inside
+
+        # Of two pseudonyms that share a half, which is rare, it may be the next one.
+        while (beside := there(self.high, high) & ~there(self.low, low)).any():
+            at[beside] += 1
+        found = present & there(self.high, high)
+        return pl.Series(np.where(found, at, NONE), dtype=pl.Int32).replace(NONE, None)
 
 
 def is_strong(left_kind: Ranks, edge_kind: Ranks) -> Flags:
@@ -135,7 +145,7 @@ def united(parts: Iterable[pl.LazyFrame]) -> Evidence:
     both = pl.DataFrame({"left": left[by_pair], "right": right[by_pair]})
     both = pl.concat([both, _told(pairs, by_pair, "edge_kind", systems)], how="horizontal")
     del pairs, left, right, by_pair
-    return Evidence(nodes.insert_column(0, spelt(high[by_node], low[by_node]).alias("node_id")), both, tuple(systems))
+    return Evidence(high[by_node], low[by_node], nodes, both, tuple(systems))
 
 
 def _take_in(

@@ -7,7 +7,7 @@ map as it stands; a row is never altered but once, when its `known_to` is set, s
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -167,6 +167,7 @@ class Before:
         return pl.Series("customer_id", customers.astype(np.uint32)).cat.to(self.ids.dtype).cast(pl.String)
 
 
+_BATCH_ROWS = 250_000
 _READ = ("node_id", "customer_id", "node_kind", "is_known", "valid_from", "known_from", "known_to")
 _WITHOUT_TEXTS = pl.DataFrame(
     schema={
@@ -273,24 +274,27 @@ def _named(
     unnamed = _without(members, kept)
     kept |= keep_ids(_come_back(unnamed, former, undone).join(born, on="customer_id", how="left"))
     earliest = _earliest(_without(unnamed, kept))
-    kept |= zip(earliest["component"].to_list(), _new_ids(earliest["node_id"].to_list(), ever, key=key), strict=True)
-    return pl.DataFrame(
+    told = pl.DataFrame(
         {"component": list(kept), "customer_id": list(kept.values())},
         schema={"component": pl.Int32, "customer_id": pl.String},
     )
+    return pl.concat([told, earliest.select("component", _new_ids(earliest["node_id"], ever, key=key))])
 
 
-def _new_ids(nodes: Sequence[str], ever: Before, *, key: bytes) -> list[str]:
-    """An id for each of the nodes, of which none was ever given."""
-    ids = [new_id(node, frozenset(), key=key) for node in nodes]
-    if len(set(ids)) == len(ids) and (ever.numbers(pl.Series(ids, dtype=pl.String)) >= ever.count).all():
+def _new_ids(nodes: pl.Series, ever: Before, *, key: bytes) -> pl.Series:
+    """customer_id for each of the nodes, of which none was ever given."""
+    ids = pl.Series("customer_id", dtype=pl.String)
+    for some in nodes.to_frame().iter_slices(_BATCH_ROWS):
+        ids.append(pl.Series([new_id(node, frozenset(), key=key) for node in some.to_series()], dtype=pl.String))
+    if ids.n_unique() == len(ids) and (ever.numbers(ids) >= ever.count).all():
         return ids
     # A part that was split off has the earliest node of an id that lives on: rare enough to spell out all there were.
     taken = set(ever.spelt(np.arange(ever.count, dtype=np.int32)))
-    for at, node in enumerate(nodes):
-        ids[at] = new_id(node, taken, key=key)
-        taken.add(ids[at])
-    return ids
+    given = []
+    for node in nodes:
+        given.append(new_id(node, taken, key=key))
+        taken.add(given[-1])
+    return pl.Series("customer_id", given, dtype=pl.String)
 
 
 def _without(members: pl.DataFrame, named: Mapping[int, str]) -> pl.DataFrame:

@@ -113,7 +113,7 @@ def affected(
     was = _Was.of(previous)
     numbers = was.numbering.numbers(nodes)
     anew = _gathered_anew(was, subjects, nodes, _flags(was.numbering.count, numbers))
-    code = was.numbering.numbers(anew.nodes["node_id"])
+    code = was.numbering.numbers_of(anew.high, anew.low, np.ones(len(anew.high), dtype=np.bool_))
     count = was.numbering.count
     is_touched = _flags(count, numbers)
     came = is_touched[code]
@@ -286,14 +286,15 @@ def _evidence(
     of_old = alone_of.join(told, on="row", how="left").drop("row")
     nodes = pl.concat([of_old, in_bits(came).select(of_old.columns)]).sort("node")
     high, low = was.numbering.met
-    ids = pl.DataFrame({"node_id": spelt(high[part], low[part]), "node_kind": kind[part]})
+    kinds = pl.DataFrame({"node_kind": kind[part]})
 
     seen = within.filter(pl.col("row").is_not_null()).select("row", "left", "right", "edge_kind")
     seen = seen.join(told, on="row", how="left").drop("row")
     new = in_bits(fresh[within["fresh"].drop_nulls()]).select(seen.columns)
     pairs = pl.concat([seen, new])
     pairs = pairs.with_columns(pl.Series(end, at[pairs[end].to_numpy()]) for end in ("left", "right"))
-    return Evidence(pl.concat([ids, nodes.drop("node")], how="horizontal"), pairs.sort("left", "right"), systems)
+    nodes = pl.concat([kinds, nodes.drop("node")], how="horizontal")
+    return Evidence(high[part], low[part], nodes, pairs.sort("left", "right"), systems)
 
 
 def _flags(count: int, nodes: Numbers | npt.NDArray[np.int64]) -> Flags:
