@@ -61,9 +61,12 @@ class Numbering:
 
     def numbers(self, nodes: pl.Series) -> Numbers:
         """The number of each pseudonym, new ones numbered on; -1 for null. (len(nodes),). Raises: as `halves`."""
-        high, low, present = halves(nodes)
-        self._make_room(len(nodes))
-        numbers = np.empty(len(nodes), dtype=np.int32)
+        return self.numbers_of(*halves(nodes))
+
+    def numbers_of(self, high: Halves, low: Halves, present: Flags) -> Numbers:
+        """The same of values that are 128 bits already; those of `low` decide where a value stands in the table."""
+        self._make_room(len(high))
+        numbers = np.empty(len(high), dtype=np.int32)
         self.count = _number(high, low, present, self._slots, self._high, self._low, self.count, numbers)
         return numbers
 
@@ -86,9 +89,23 @@ class Numbering:
             room *= 2
         if room == len(self._high):
             return
-        self._high, self._low = (np.resize(held, room) for held in (self._high, self._low))
+        self._high, self._low = (_grown(held, room) for held in (self._high, self._low))
         self._slots = np.full(2 * room, NONE, dtype=np.int32)
         _fill(self._slots, self._low, self.count)
+
+
+def mixed(values: Halves) -> Halves:
+    """Other values, as unlike as random ones where these are near each other: the last step of splitmix64."""
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))
+
+
+def _grown(held: Halves, room: int) -> Halves:
+    """`held` with room for more; what is not used yet is not touched, and so takes no memory."""
+    grown = np.empty(room, dtype=np.uint64)
+    grown[: len(held)] = held
+    return grown
 
 
 def order(high: Halves, low: Halves) -> npt.NDArray[np.int64]:

@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from etl.kernels.numbering import Flags, Numbering, Numbers, order, spelt
+from etl.kernels.numbering import NONE, Flags, Halves, Numbering, Numbers, halves, mixed, order, spelt
+from etl.kernels.tally import NO_FIRST, NO_LAST, WORD, Tally
 from etl.model import IdentityRules
 from etl.privacy.pseudonyms import KINDS, RECORD
 
@@ -36,45 +37,47 @@ _SURE = [RANK[kind] for kind in STRONG]
 TIME = pl.Datetime("us", "UTC")
 _TIMES = ("event_at", "ordered_at", "posted_at")
 _KEYS = tuple(f"{kind}_key" for kind in KINDS)
-_SCHEMA: dict[str, type[pl.DataType] | pl.DataType] = {
-    "kind": pl.UInt8,
-    "edge_count": pl.Int64,
-    "first_at": TIME,
-    "last_at": TIME,
-    "systems_0": pl.UInt64,
-}
-_WORD = 64
+_HALF, _LOWER = np.uint64(32), np.uint64(0xFFFFFFFF)
 
 Ranks = npt.NDArray[np.uint8]
 _BATCH_ROWS = 200_000
-_LEAST_ROWS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """All nodes, sorted by pseudonym, and all pairs of them, sorted by both numbers.
 
-    nodes: node_id, node_kind, edge_count, first_at, last_at, systems_0...; a node's number is its row.
+    high, low: (n_nodes,), both halves of each node's pseudonym: as text they would be three times as large.
+    nodes: node_kind, edge_count, first_at, last_at, systems_0...; a node's number is its row.
     pairs: left, right (node numbers), edge_kind, edge_count, first_at, last_at, systems_0...; left is the surer node.
     systems_0... are bits: of `systems`, in alphabetical order, who said so.
     """
 
+    high: Halves
+    low: Halves
     nodes: pl.DataFrame
     pairs: pl.DataFrame
     systems: tuple[str, ...]
 
+    def spelt(self, numbers: npt.NDArray[np.integer]) -> pl.Series:
+        """The pseudonyms of these nodes, (len(numbers),)."""
+        return spelt(self.high[numbers], self.low[numbers])
+
     def numbers(self, nodes: pl.Series) -> pl.Series:
         """The number of each node, null where it is not among them."""
-        return (
-            nodes.alias("node_id")
-            .to_frame()
-            .join(
-                self.nodes.select("node_id").with_row_index("number").cast({"number": pl.Int32}),
-                on="node_id",
-                how="left",
-                maintain_order="left",
-            )["number"]
-        )
+        high, low, present = halves(nodes)
+        at = np.searchsorted(self.high, high)
+
+        def there(known: Halves, sought: Halves) -> Flags:
+            inside: Flags = at < len(known)
+            inside[inside] = known[at[inside]] == sought[inside]
+            return inside
+
+        # Of two pseudonyms that share a half, which is rare, it may be the next one.
+        while (beside := there(self.high, high) & ~there(self.low, low)).any():
+            at[beside] += 1
+        found = present & there(self.high, high)
+        return pl.Series(np.where(found, at, NONE), dtype=pl.Int32).replace(NONE, None)
 
 
 def is_strong(left_kind: Ranks, edge_kind: Ranks) -> Flags:
@@ -122,32 +125,40 @@ def united(parts: Iterable[pl.LazyFrame]) -> Evidence:
     Of the kinds a node was seen as the surest is its own: `unknown` yields to any other. Parts are read one by one, and
     a batch of rows at a time: in memory is what they add up to.
     """
-    numbering = Numbering()
+    numbering, of_pairs = Numbering(), Numbering()
     systems: list[str] = []
-    alone, pairs = _Sum(("left",)), _Sum(("left", "right"))
+    alone, pairs = Tally(), Tally()
     for part in parts:
         for stars in part.collect_batches(chunk_size=_BATCH_ROWS, maintain_order=False):
             if stars.height:
-                _take_in(stars, numbering, systems, alone, pairs)
+                _take_in(stars, systems, (numbering, alone), (of_pairs, pairs))
     high, low = numbering.met
     by_node = order(high, low)
     number = np.empty(len(by_node), dtype=np.int32)
     number[by_node] = np.arange(len(by_node), dtype=np.int32)
-    both = _renumbered(_renumbered(pairs.total(), number, "left"), number, "right").sort("left", "right")
-    return Evidence(
-        _renumbered(alone.total(), number, "left")
-        .sort("left")
-        .select(spelt(high[by_node], low[by_node]).alias("node_id"), *_told("node_kind")),
-        both.select("left", "right", *_told("edge_kind")),
-        tuple(systems),
-    )
+    nodes = _told(alone, by_node, "node_kind", systems)
+    del alone
+    ends = of_pairs.met[0]
+    left, right = number[ends >> _HALF], number[ends & _LOWER]
+    del of_pairs, ends, number
+    by_pair = np.argsort(left.astype(np.int64) << 32 | right)
+    both = pl.DataFrame({"left": left[by_pair], "right": right[by_pair]})
+    both = pl.concat([both, _told(pairs, by_pair, "edge_kind", systems)], how="horizontal")
+    del pairs, left, right, by_pair
+    return Evidence(high[by_node], low[by_node], nodes, both, tuple(systems))
 
 
-def _take_in(stars: pl.DataFrame, numbering: Numbering, systems: list[str], alone: _Sum, pairs: _Sum) -> None:
+def _take_in(
+    stars: pl.DataFrame, systems: list[str], alone: tuple[Numbering, Tally], pairs: tuple[Numbering, Tally]
+) -> None:
     """The nodes by themselves and the pairs of these stars, added to `alone` and `pairs`."""
     systems.extend(sorted(set(stars["source"].unique()) - set(systems)))
-    measured: list[pl.Expr | pl.Series] = [pl.lit(1, pl.Int64).alias("edge_count"), stars["first_at"], stars["last_at"]]
-    measured.extend(_bits(stars["source"], systems))
+    place = {name: at for at, name in enumerate(systems)}
+    system = stars["source"].replace_strict(place, return_dtype=pl.Int32).to_numpy()
+    first = stars["first_at"].to_physical().fill_null(NO_FIRST).to_numpy()
+    last = stars["last_at"].to_physical().fill_null(NO_LAST).to_numpy()
+    numbering, of_nodes = alone
+    of_pairs, both = pairs
     node = numbering.numbers(stars["node_id"])
     # A subject that keeps no keys beside its node tells the node, not its kind; another one will.
     kind = np.where(stars["is_record"].to_numpy(), RANK[RECORD], RANK[UNKNOWN]).astype(np.uint8)
@@ -156,65 +167,31 @@ def _take_in(stars: pl.DataFrame, numbering: Numbering, systems: list[str], alon
             continue
         other = numbering.numbers(stars[key])
         kind[other == node] = np.minimum(kind[other == node], RANK[name])
-        pair = pl.DataFrame({"left": node, "right": other}).with_columns(*measured, kind=pl.lit(RANK[name], pl.UInt8))
-        pair = pair.filter((pl.col("right") >= 0) & (pl.col("right") != pl.col("left")))
-        pairs.add(pair)
-        alone.add(pair.drop("left").rename({"right": "left"}))
-    alone.add(pl.DataFrame({"left": node, "kind": kind}).with_columns(*measured))
+        other[other == node] = NONE
+        rank = np.full(len(node), RANK[name], dtype=np.uint8)
+        of_nodes.add(other, rank, first, last, system)
+        ends = node.astype(np.uint64) << _HALF | other.astype(np.uint64)
+        both.add(of_pairs.numbers_of(ends, mixed(ends), other >= 0), rank, first, last, system)
+    of_nodes.add(node, kind, first, last, system)
 
 
-class _Sum:
-    """Rows of evidence added up as they come: one per node (`left`), or per pair of nodes."""
-
-    def __init__(self, ends: tuple[str, ...]) -> None:
-        self._ends = list(ends)
-        numbers: dict[str, type[pl.DataType] | pl.DataType] = {}
-        numbers.update(dict.fromkeys(ends, pl.Int32))
-        self._added = pl.DataFrame(schema={**numbers, **_SCHEMA})
-        self._more: list[pl.DataFrame] = []
-
-    def add(self, rows: pl.DataFrame) -> None:
-        """More rows: `ends`, kind, edge_count, times, systems_0..."""
-        self._more.append(rows)
-        if sum(each.height for each in self._more) > max(_LEAST_ROWS, self._added.height):
-            self.total()
-
-    def total(self) -> pl.DataFrame:
-        """All that came so far, added up; in no order."""
-        self._added = (
-            pl.concat([self._added, *self._more], how="diagonal")
-            .lazy()
-            .group_by(self._ends)
-            .agg(
-                pl.col("kind").min(),
-                pl.col("edge_count").sum(),
-                pl.col("first_at").min(),
-                pl.col("last_at").max(),
-                pl.col("^systems_.*$").fill_null(0).bitwise_or(),
-            )
-            .collect(engine="streaming")
-        )
-        self._more = []
-        return self._added
-
-
-def _told(kind: str) -> list[pl.Expr]:
-    return [pl.col("kind").alias(kind), pl.all().exclude("left", "right", "kind")]
-
-
-def _renumbered(told: pl.DataFrame, number: npt.NDArray[np.int32], end: str) -> pl.DataFrame:
-    return told.with_columns(pl.Series(end, number[told[end].to_numpy()]))
+def _told(tally: Tally, order: npt.NDArray[np.int64], kind: str, systems: Sequence[str]) -> pl.DataFrame:
+    """What was added up, in this order: `kind`, edge_count, first_at, last_at, systems_0..."""
+    words = range(max(1, -(-len(systems) // WORD)))
+    return pl.DataFrame(
+        {
+            kind: tally.kind[order],
+            "edge_count": tally.times[order],
+            "first_at": tally.first[order],
+            "last_at": tally.last[order],
+            **{f"systems_{word}": tally.systems[word][order] for word in words if word < len(tally.systems)},
+        }
+    ).with_columns(
+        pl.col("first_at").replace(NO_FIRST, None).cast(TIME), pl.col("last_at").replace(NO_LAST, None).cast(TIME)
+    )
 
 
 # --- systems as bits --------------------------------------------------------------------------------------------------
-
-
-def _bits(source: pl.Series, systems: Sequence[str]) -> list[pl.Series]:
-    """`systems_0`, ...: the bit of each row's source, 64 to a column."""
-    place = source.replace_strict({name: at for at, name in enumerate(systems)}, return_dtype=pl.Int64).to_numpy()
-    bit = np.left_shift(np.uint64(1), (place % _WORD).astype(np.uint64))
-    words = range(-(-len(systems) // _WORD))
-    return [pl.Series(f"systems_{word}", np.where(place // _WORD == word, bit, np.uint64(0))) for word in words]
 
 
 def named(told: pl.DataFrame, systems: Sequence[str]) -> pl.Series:
@@ -222,7 +199,7 @@ def named(told: pl.DataFrame, systems: Sequence[str]) -> pl.Series:
     words = [name for name in told.columns if name.startswith("systems_")]
     kinds = told.select(words).unique(maintain_order=True)
     names = [
-        sorted(name for at, name in enumerate(systems) if row[at // _WORD] >> (at % _WORD) & 1)
+        sorted(name for at, name in enumerate(systems) if row[at // WORD] >> (at % WORD) & 1)
         for row in kinds.iter_rows()
     ]
     spoken = kinds.with_columns(sources=pl.Series(names, dtype=pl.List(pl.String)))
@@ -233,9 +210,9 @@ def bits_of(sources: pl.Series, systems: Sequence[str]) -> list[pl.Series]:
     """`systems_0`, ... of lists of names: what `named` makes names of."""
     lists = sources.unique()
     masks = [sum(1 << systems.index(name) for name in names) for names in lists]
-    words = range(max(1, -(-len(systems) // _WORD)))
+    words = range(max(1, -(-len(systems) // WORD)))
     told = pl.DataFrame({"sources": lists}).with_columns(
-        pl.Series(f"systems_{word}", [mask >> (_WORD * word) & (1 << _WORD) - 1 for mask in masks], dtype=pl.UInt64)
+        pl.Series(f"systems_{word}", [mask >> (WORD * word) & (1 << WORD) - 1 for mask in masks], dtype=pl.UInt64)
         for word in words
     )
     found = sources.alias("sources").to_frame().join(told, on="sources", how="left", maintain_order="left")

@@ -100,7 +100,7 @@ def build_identity_edges(
     names = person_records.select("node_id", "given_name", "family_name")
     if since is None:
         seen = united(gathered(rows, record=name == RECORDS) for name, rows in subjects.items())
-        return spelt_out(seen, weighed(seen, names.collect(), standing(identity_rulings.collect()), rules=rules))
+        return spelt_out(seen, weighed(seen, names, standing(identity_rulings.collect()), rules=rules))
     return spliced(since.previous, judged_again(since, subjects, names, identity_rulings.collect(), rules))
 
 
@@ -136,7 +136,7 @@ def judged_again(
         pl.col("left_node_ids", "right_node_ids").list.first().name.map(lambda name: name.removesuffix("s"))
     )
     part = affected(since.previous, subjects, nodes, always, rules)
-    records = part.seen.nodes.filter(pl.col("node_kind") == _RECORD)["node_id"]
+    records = part.seen.spelt(np.flatnonzero(part.seen.nodes["node_kind"].to_numpy() == _RECORD))
     called = names.filter(pl.col("node_id").is_in(records.implode())).collect()
     pairs = weighed(part.seen, called, stand, rules=rules, crowded=part.crowded)
     left, right = pairs["left"].to_numpy(), pairs["right"].to_numpy()
@@ -177,7 +177,7 @@ def judged(
 
 def weighed(
     seen: Evidence,
-    names: pl.DataFrame,
+    names: pl.DataFrame | pl.LazyFrame,
     rulings: pl.DataFrame | None = None,
     *,
     rules: IdentityRules = USUAL_RULES,
@@ -189,7 +189,7 @@ def weighed(
     is a part of the evidence that does not tell.
     """
     kind = seen.nodes["node_kind"].to_numpy()
-    called = _Called.of(seen, names)
+    called = _Called.of(seen, names.lazy().collect())
     pairs = seen.pairs.with_columns(pl.Series("left_kind", kind[seen.pairs["left"].to_numpy()]))
     sure = pl.Series(is_strong(pairs["left_kind"].to_numpy(), pairs["edge_kind"].to_numpy()))
     strong, weak = pairs.filter(sure), pairs.filter(~sure)
@@ -239,12 +239,11 @@ def _spelt(seen: Evidence, pairs: pl.DataFrame, rows: Codes) -> pl.DataFrame:
     )
     found = pl.concat([itself.select(pairs.columns), pairs[paired]])
     found = found[np.argsort(_pair_key(found))]
-    node_id = seen.nodes["node_id"]
     return pl.DataFrame(
         {
-            "left_node_id": node_id.gather(found["left"]),
+            "left_node_id": seen.spelt(found["left"].to_numpy()),
             "node_kind": found["left_kind"].cat.to(EDGE_KIND).cast(pl.String),
-            "right_node_id": node_id.gather(found["right"]),
+            "right_node_id": seen.spelt(found["right"].to_numpy()),
             "edge_kind": found["edge_kind"].cat.to(EDGE_KIND).cast(pl.String),
             "edge_count": found["edge_count"],
             "first_at": found["first_at"],

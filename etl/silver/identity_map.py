@@ -7,7 +7,7 @@ map as it stands; a row is never altered but once, when its `known_to` is set, s
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -16,7 +16,7 @@ import polars as pl
 
 from etl import fields as f
 from etl.bronze.tables import IDENTITY_RULINGS
-from etl.kernels.numbering import Flags, Numbering, Numbers
+from etl.kernels.numbering import Flags, Numbering, Numbers, spelt
 from etl.model import Layer, Table
 from etl.privacy.pseudonyms import RECORD
 from etl.silver.evidence import KIND, RANK, STRONG
@@ -75,8 +75,8 @@ def known_at(identity_map: pl.LazyFrame, moment: datetime, *, valid_at: datetime
 class Members:
     """Every node of the evidence and the component it is in, by the edges that are used.
 
-    nodes: node_id, node_kind, valid_from (when it was first seen in the world, null when no source says), sorted by
-    node; a node's number is its row. component: (n_nodes,). is_known: (n_components,), whether a node says who it is.
+    nodes: node_kind, valid_from (when it was first seen in the world, null when no source says), sorted by node; a
+    node's number is its row. component: (n_nodes,). is_known: (n_components,), whether a node says who it is.
     """
 
     nodes: pl.DataFrame
@@ -87,7 +87,7 @@ class Members:
     @classmethod
     def of(cls, edges: pl.LazyFrame) -> Members:
         nodes, numbering = nodes_of(edges)
-        nodes = nodes.select("node_id", pl.col("node_kind").cast(KIND), valid_from="first_at")
+        nodes = nodes.select(pl.col("node_kind").cast(KIND), valid_from="first_at")
         component = components(nodes.height, *ends_of(edges, numbering, "used"))
         kind = nodes["node_kind"].to_physical().to_numpy()
         says_who = np.isin(kind, [RANK[name] for name in STRONG])
@@ -98,15 +98,20 @@ class Members:
         count = int(component.max(initial=-1)) + 1
         return cls(nodes, numbering, component, np.bincount(component[says_who], minlength=count) > 0)
 
-    def rows(self, numbers: Numbers | Codes | Flags) -> pl.DataFrame:
-        """node_id, node_kind, component, valid_from of some nodes, sorted by node."""
-        at = np.flatnonzero(numbers) if numbers.dtype == np.bool_ else numbers
+    def rows(self, those: Flags) -> pl.DataFrame:
+        """node_id, node_kind, component, valid_from of these nodes, sorted by node. those: (n_nodes,)."""
+        at = np.flatnonzero(those)
         return self.nodes[at].select(
-            "node_id",
+            self.spelt(at),
             pl.col("node_kind").cast(pl.String),
             pl.Series("component", self.component[at]),
             "valid_from",
         )
+
+    def spelt(self, numbers: Numbers | Codes) -> pl.Series:
+        """The node_ids of these numbers: as text they are kept nowhere."""
+        high, low = self.numbering.met
+        return spelt(high[numbers], low[numbers]).alias("node_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +172,7 @@ class Before:
         return pl.Series("customer_id", customers.astype(np.uint32)).cat.to(self.ids.dtype).cast(pl.String)
 
 
+_BATCH_ROWS = 250_000
 _READ = ("node_id", "customer_id", "node_kind", "is_known", "valid_from", "known_from", "known_to")
 _WITHOUT_TEXTS = pl.DataFrame(
     schema={
@@ -190,10 +196,7 @@ def named(members: Members, before: Before, previous: pl.LazyFrame, undone: pl.D
     if asked.any():
         found = _named(
             members.rows(asked[members.component]),
-            previous.with_row_index("row")
-            .filter(pl.col("row").is_in(pl.Series(_told_of(members, before, asked), dtype=pl.UInt32).implode()))
-            .drop("row")
-            .collect(engine="streaming"),
+            _those(previous, _told_of(members, before, asked)),
             undone,
             before,
             key=key,
@@ -225,7 +228,16 @@ def _as_they_were(members: Members, before: Before, undone: pl.DataFrame) -> tup
     return one_of, settled
 
 
-def _told_of(members: Members, before: Before, asked: Flags) -> Codes:
+def _those(rows: pl.LazyFrame, flags: Flags) -> pl.DataFrame:
+    """The rows that are flagged, (n_rows,); read a batch at a time."""
+    found, at = [rows.clear().collect()], 0
+    for batch in rows.collect_batches(maintain_order=True):
+        found.append(batch.filter(pl.Series(flags[at : at + batch.height])))
+        at += batch.height
+    return pl.concat(found)
+
+
+def _told_of(members: Members, before: Before, asked: Flags) -> Flags:
     """The rows of the map that tell what the components `asked` may be called, and what customers had that are gone."""
     customers = before.count
     is_alive = _flags(customers, before.customer[before.is_open])
@@ -238,8 +250,7 @@ def _told_of(members: Members, before: Before, asked: Flags) -> Codes:
     is_near = _flags(count, before.node[told & has_node])
     told[has_node] |= is_near[before.node[has_node]]
     told |= ~has_node
-    told = _flags(customers, before.customer[told])[before.customer]
-    return np.flatnonzero(told)
+    return _flags(customers, before.customer[told])[before.customer]
 
 
 def _flags(count: int, numbers: Numbers) -> Flags:
@@ -273,24 +284,27 @@ def _named(
     unnamed = _without(members, kept)
     kept |= keep_ids(_come_back(unnamed, former, undone).join(born, on="customer_id", how="left"))
     earliest = _earliest(_without(unnamed, kept))
-    kept |= zip(earliest["component"].to_list(), _new_ids(earliest["node_id"].to_list(), ever, key=key), strict=True)
-    return pl.DataFrame(
+    told = pl.DataFrame(
         {"component": list(kept), "customer_id": list(kept.values())},
         schema={"component": pl.Int32, "customer_id": pl.String},
     )
+    return pl.concat([told, earliest.select("component", _new_ids(earliest["node_id"], ever, key=key))])
 
 
-def _new_ids(nodes: Sequence[str], ever: Before, *, key: bytes) -> list[str]:
-    """An id for each of the nodes, of which none was ever given."""
-    ids = [new_id(node, frozenset(), key=key) for node in nodes]
-    if len(set(ids)) == len(ids) and (ever.numbers(pl.Series(ids, dtype=pl.String)) >= ever.count).all():
+def _new_ids(nodes: pl.Series, ever: Before, *, key: bytes) -> pl.Series:
+    """customer_id for each of the nodes, of which none was ever given."""
+    ids = pl.Series("customer_id", dtype=pl.String)
+    for some in nodes.to_frame().iter_slices(_BATCH_ROWS):
+        ids.append(pl.Series([new_id(node, frozenset(), key=key) for node in some.to_series()], dtype=pl.String))
+    if ids.n_unique() == len(ids) and (ever.numbers(ids) >= ever.count).all():
         return ids
     # A part that was split off has the earliest node of an id that lives on: rare enough to spell out all there were.
     taken = set(ever.spelt(np.arange(ever.count, dtype=np.int32)))
-    for at, node in enumerate(nodes):
-        ids[at] = new_id(node, taken, key=key)
-        taken.add(ids[at])
-    return ids
+    given = []
+    for node in nodes:
+        given.append(new_id(node, taken, key=key))
+        taken.add(given[-1])
+    return pl.Series("customer_id", given, dtype=pl.String)
 
 
 def _without(members: pl.DataFrame, named: Mapping[int, str]) -> pl.DataFrame:
@@ -385,7 +399,7 @@ def revised(
     now = as_of if before.last is None or as_of > before.last else before.last + timedelta(microseconds=1)
     opened, closed = _changes(members, before, customer)
     came = opened.select(
-        "node_id",
+        members.spelt(opened["node"].to_numpy()),
         pl.col("node_kind").cast(pl.String),
         before.spelt(opened["customer"].to_numpy()),
         "is_known",
@@ -405,13 +419,14 @@ def revised(
 
 
 def _changes(members: Members, before: Before, customer: Numbers) -> tuple[pl.DataFrame, Codes]:
-    """What is to be opened (node_id, node_kind, customer, is_known, valid_from), and the rows of `before` to close."""
+    """What is to be opened (node, node_kind, customer, is_known, valid_from), and the rows of `before` to close."""
     still = np.flatnonzero(before.is_open)
     row = np.full(len(members.component), -1, dtype=np.int64)
     has_node = before.node[still] >= 0
     row[before.node[still][has_node]] = still[has_node]
     was = before.said.with_columns(pl.Series("customer", before.customer))[np.maximum(row, 0)] if len(still) else None
     now = members.nodes.with_columns(
+        pl.int_range(pl.len(), dtype=pl.Int32).alias("node"),
         pl.Series("customer", customer[members.component], dtype=pl.Int32),
         pl.Series("is_known", members.is_known[members.component]),
     )

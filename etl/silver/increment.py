@@ -113,7 +113,7 @@ def affected(
     was = _Was.of(previous)
     numbers = was.numbering.numbers(nodes)
     anew = _gathered_anew(was, subjects, nodes, _flags(was.numbering.count, numbers))
-    code = was.numbering.numbers(anew.nodes["node_id"])
+    code = was.numbering.numbers_of(anew.high, anew.low, np.ones(len(anew.high), dtype=np.bool_))
     count = was.numbering.count
     is_touched = _flags(count, numbers)
     came = is_touched[code]
@@ -176,7 +176,7 @@ def affected(
 
 @dataclass(frozen=True, slots=True)
 class _Was:
-    """The edges as they were, in numbers: given in the order of the nodes, and on to those that come new.
+    """The edges as they were, in numbers.
 
     kind: (n_nodes,). alone: (n_nodes,), the row of each node by itself. pairs: row, left, right, edge_kind, is_drawn
     (by a ruling or the household rule, not seen), is_capped.
@@ -196,27 +196,48 @@ class _Was:
             pl.col("node_kind").cast(KIND).to_physical(),
             pl.col("edge_kind").cast(EDGE_KIND).to_physical(),
             is_capped=pl.col("edge_state") == "capped",
-        ).collect()
-        is_alone = rows["edge_kind"].is_null()
-        by_itself = rows.filter(is_alone)
-        numbering = Numbering()
-        numbering.numbers(by_itself["left_node_id"])
-        kind = by_itself["node_kind"].to_numpy()
-        # Every node stands by itself, and the rows are sorted by the left one: each stretch of it is one number.
-        pairs = rows.select(
-            pl.int_range(pl.len(), dtype=pl.UInt32).alias("row"),
-            pl.col("left_node_id").rle_id().cast(pl.Int32).alias("left"),
-            "right_node_id",
-            "edge_kind",
-            "is_capped",
-        ).filter(~is_alone)
-        pairs = pairs.with_columns(pl.Series("right", numbering.known(pairs["right_node_id"]), dtype=pl.Int32)).drop(
-            "right_node_id"
         )
+        numbering, row_count = Numbering(), 0
+        by_itself, pairs = [_NODES], [_PAIRS]
+        # A batch at a time: as text they are several times as large.
+        for batch in rows.collect_batches(maintain_order=True):
+            told = _numbered(batch, numbering, row_count)
+            row_count += batch.height
+            by_itself.append(told.filter(pl.col("edge_kind").is_null()).select(_NODES.columns))
+            pairs.append(told.filter(pl.col("edge_kind").is_not_null()).select(_PAIRS.columns))
+        nodes, both = pl.concat(by_itself), pl.concat(pairs)
+        assert nodes.height == numbering.count, "every node stands in the edges by itself, once"
+        kind, alone = np.empty(nodes.height, dtype=np.uint8), np.empty(nodes.height, dtype=np.int64)
+        kind[nodes["left"].to_numpy()], alone[nodes["left"].to_numpy()] = nodes["node_kind"], nodes["row"]
         is_record = kind == RANK[RECORD]
-        between = is_record[pairs["left"].to_numpy()] & is_record[pairs["right"].to_numpy()]
-        drawn = pl.Series("is_drawn", between | (pairs["edge_kind"].to_numpy() == EDGE_KIND.categories.len() - 1))
-        return cls(numbering, kind, np.flatnonzero(is_alone.to_numpy()), pairs.with_columns(drawn), rows.height)
+        between = is_record[both["left"].to_numpy()] & is_record[both["right"].to_numpy()]
+        drawn = pl.Series("is_drawn", between | (both["edge_kind"].to_numpy() == EDGE_KIND.categories.len() - 1))
+        return cls(numbering, kind, alone, both.with_columns(drawn), row_count)
+
+
+_NODES = pl.DataFrame(schema={"row": pl.UInt32, "left": pl.Int32, "node_kind": pl.UInt8})
+_PAIRS = pl.DataFrame(
+    schema={
+        "row": pl.UInt32,
+        "left": pl.Int32,
+        "right": pl.Int32,
+        "edge_kind": pl.UInt8,
+        "is_capped": pl.Boolean,
+    }
+)
+
+
+def _numbered(rows: pl.DataFrame, numbering: Numbering, first: int) -> pl.DataFrame:
+    """Rows of the edges with their nodes as numbers, `right` of pairs alone, and `row`, counted on from `first`."""
+    # They are sorted by the left node: each stretch of it is looked up once.
+    stretch = rows["left_node_id"].rle()
+    left = np.repeat(numbering.numbers(stretch.struct.field("value")), stretch.struct.field("len").to_numpy())
+    right = rows.select(pl.when(pl.col("edge_kind").is_not_null()).then("right_node_id")).to_series()
+    return rows.drop("left_node_id", "right_node_id").with_columns(
+        pl.Series("left", left),
+        pl.Series("right", numbering.numbers(right)),
+        row=pl.int_range(first, first + pl.len(), dtype=pl.UInt32),
+    )
 
 
 def _gathered_anew(was: _Was, subjects: Mapping[str, pl.LazyFrame], nodes: pl.Series, is_touched: Flags) -> Evidence:
@@ -265,14 +286,15 @@ def _evidence(
     of_old = alone_of.join(told, on="row", how="left").drop("row")
     nodes = pl.concat([of_old, in_bits(came).select(of_old.columns)]).sort("node")
     high, low = was.numbering.met
-    ids = pl.DataFrame({"node_id": spelt(high[part], low[part]), "node_kind": kind[part]})
+    kinds = pl.DataFrame({"node_kind": kind[part]})
 
     seen = within.filter(pl.col("row").is_not_null()).select("row", "left", "right", "edge_kind")
     seen = seen.join(told, on="row", how="left").drop("row")
     new = in_bits(fresh[within["fresh"].drop_nulls()]).select(seen.columns)
     pairs = pl.concat([seen, new])
     pairs = pairs.with_columns(pl.Series(end, at[pairs[end].to_numpy()]) for end in ("left", "right"))
-    return Evidence(pl.concat([ids, nodes.drop("node")], how="horizontal"), pairs.sort("left", "right"), systems)
+    nodes = pl.concat([kinds, nodes.drop("node")], how="horizontal")
+    return Evidence(high[part], low[part], nodes, pairs.sort("left", "right"), systems)
 
 
 def _flags(count: int, nodes: Numbers | npt.NDArray[np.int64]) -> Flags:

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from etl.kernels import graph
-from etl.kernels.numbering import Numbering, halves, order, spelt
+from etl.kernels.numbering import Numbering, halves, mixed, order, spelt
+from etl.kernels.tally import NO_FIRST, NO_LAST, Tally
 
 STEADY = settings(deadline=None, derandomize=True, database=None)
 
@@ -140,3 +141,39 @@ def test_where_nothing_can_be_kept_on_disk_a_kernel_is_compiled_all_the_same(
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
     assert (done.stdout, done.returncode) == ("[0, 0]\n", 0), done.stderr
+
+
+TIMES = st.none() | st.integers(-5, 5)
+ADDED = st.lists(st.tuples(st.integers(-1, 5_000), st.integers(0, 8), TIMES, st.integers(0, 130)), max_size=20)
+
+
+@STEADY
+@given(st.lists(ADDED, max_size=4))
+def test_a_tally_is_what_adding_up_one_by_one_gives(batches: list[list[tuple[int, int, int | None, int]]]) -> None:
+    tally, plainly = Tally(), dict[int, list[tuple[int, int | None, int]]]()
+    for batch in batches:
+        at, kind, system = (np.array([row[of] for row in batch], dtype=np.int32) for of in (0, 1, 3))
+        times = [
+            np.array([none if row[2] is None else row[2] for row in batch], dtype=np.int64)
+            for none in (NO_FIRST, NO_LAST)
+        ]
+        tally.add(at, kind.astype(np.uint8), *times, system)
+        for number, *told in batch:
+            plainly.setdefault(number, []).append((told[0], told[1], told[2]))
+    plainly.pop(-1, None)
+
+    assert tally.count == max(plainly, default=-1) + 1
+    for number, rows in plainly.items():
+        seen = [time for _, time, _ in rows if time is not None]
+        bits = sum(int(word) << 64 * at for at, word in enumerate(tally.systems[:, number]))
+        assert min(kind for kind, _, _ in rows) == tally.kind[number]
+        assert len(rows) == tally.times[number]
+        assert (min(seen, default=NO_FIRST), max(seen, default=NO_LAST)) == (tally.first[number], tally.last[number])
+        assert sum({1 << system for *_, system in rows}) == bits
+
+
+def test_no_two_values_are_mixed_into_one_and_near_ones_are_far_apart() -> None:
+    values = mixed(np.arange(100_000, dtype=np.uint64) << np.uint64(32))
+
+    assert len(np.unique(values)) == 100_000
+    assert len(np.unique(values & np.uint64(0xFFFF))) > 50_000

@@ -18,12 +18,12 @@ from etl.settings import load_settings
 from etl.silver.identity_edges import IDENTITY_EDGES
 from etl.silver.increment import Since
 
-DAYS = [Window.of_day(date(2026, 1, 1) + timedelta(days=day)) for day in range(4)]
+DAYS = [Window.of_day(date(2026, 1, 1) + timedelta(days=day)) for day in range(3)]
 
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> House:
-    """A small company after four days, a run each."""
+    """A small company after three days, a run each."""
     home = tmp_path_factory.mktemp("since")
     (home / "lakehouse.toml").write_text('[lakehouse]\nhome = "."\n[demo]\npeople = 60\ndays = 4\n', encoding="utf-8")
     made = load_settings({"C360_CONFIG": str(home / "lakehouse.toml")}, cwd=home)
@@ -52,7 +52,7 @@ def forget(house: House) -> None:
     (house.lake.root / "_builds" / f"{IDENTITY_EDGES.full_name}.json").unlink()
 
 
-def test_four_days_one_by_one_are_the_edges_of_all_four(house: House) -> None:
+def test_three_days_one_by_one_are_the_edges_of_all_three(house: House) -> None:
     by_day = edges(house)
     told = since(house)
     assert told is not None
