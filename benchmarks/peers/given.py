@@ -17,6 +17,7 @@ from deltalake import DeltaTable
 from benchmarks.c360_lake import COUNTRY, KEY, as_of
 from etl.bronze.tables import IDENTITY_RULINGS
 from etl.gold import consent_flags, customer_360
+from etl.kernels.numbering import halves
 from etl.model.frames import empty, schema_of
 from etl.privacy.pseudonyms import KINDS, RECORD, pseudonyms
 from etl.silver.channels import channel_of
@@ -24,7 +25,8 @@ from etl.silver.countries import country_code
 from etl.silver.evidence import SURENESS, Evidence
 from etl.silver.identifiers import with_keys
 from etl.silver.identity_edges import judged
-from etl.silver.identity_map import IDENTITY_MAP, Before, Members, named
+from etl.silver.identity_map import IDENTITY_MAP, build_identity_map
+from etl.silver.identity_matches import IDENTITY_MATCHES
 from etl.silver.rulings import standing
 from etl.silver.web_events import device_of, is_robot
 from etl.sources import klaviyo, shopify
@@ -100,16 +102,11 @@ def resolved(seen: pl.DataFrame, names: pl.DataFrame) -> pl.DataFrame:
     names: node_id, given_name, family_name of the records. What of the evidence decides nothing is filled in.
     """
     edges = judged(_evidence(seen), names, _NO_RULINGS)
-    nothing = empty(IDENTITY_MAP.columns).lazy()
-    members = Members.of(edges.lazy())
-    before = Before.of(nothing, members)
-    customers = before.spelt(named(members, before, nothing, _NO_RULINGS, key=KEY))
-    return members.nodes.select(
-        "node_id",
-        customers.gather(members.component).alias("customer_id"),
-        pl.Series("is_known", members.is_known[members.component]),
-        "valid_from",
+    matches, rulings, previous = (
+        empty(table.columns).lazy() for table in (IDENTITY_MATCHES, IDENTITY_RULINGS, IDENTITY_MAP)
     )
+    settled = build_identity_map(edges.lazy(), matches, rulings, previous=previous, as_of=AS_OF, key=KEY)
+    return settled.select("node_id", "customer_id", "is_known", "valid_from").collect()
 
 
 def _evidence(seen: pl.DataFrame) -> Evidence:
@@ -125,12 +122,12 @@ def _evidence(seen: pl.DataFrame) -> Evidence:
         pl.lit(0, pl.UInt64).alias("systems_0"),
     )
     alone = pl.col("edge_kind").is_null()
-    nodes = (
-        told.filter(alone).sort("left_node_id").drop("right_node_id", "edge_kind").rename({"left_node_id": "node_id"})
-    )
-    numbers = nodes.select("node_id").with_row_index("number").cast({"number": pl.Int32})
+    nodes = told.filter(alone).sort("left_node_id")
+    high, low, _ = halves(nodes["left_node_id"])
+    numbers = nodes.select("left_node_id").with_row_index("number").cast({"number": pl.Int32})
     pairs = told.filter(~alone).drop("node_kind")
     for end in ("left", "right"):
-        pairs = pairs.join(numbers.rename({"node_id": f"{end}_node_id", "number": end}), on=f"{end}_node_id")
+        pairs = pairs.join(numbers.rename({"left_node_id": f"{end}_node_id", "number": end}), on=f"{end}_node_id")
     pairs = pairs.select("left", "right", pl.all().exclude("left", "right", "left_node_id", "right_node_id"))
-    return Evidence(nodes, pairs.sort("left", "right"), ("bronze",))
+    nodes = nodes.drop("left_node_id", "right_node_id", "edge_kind")
+    return Evidence(high, low, nodes, pairs.sort("left", "right"), ("bronze",))
