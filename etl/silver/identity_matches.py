@@ -155,28 +155,72 @@ def with_states(
     members: node_id, node_kind, component. records: person records. rulings: those that stand.
     """
     ordered = pairs.sort("match_weight", "left_node_id", "right_node_id", descending=[True, False, False])
-    component = dict(
-        pl.concat([pairs.select(node_id="left_node_id"), pairs.select(node_id="right_node_id")])
-        .unique()
-        .join(members, on="node_id")
-        .select("node_id", "component")
-        .iter_rows()
+    component = members.select("node_id", "component")
+    likely = pl.when(pl.col("match_probability") >= rules.link_at).then(pl.lit("link"))
+    placed = ordered.with_columns(
+        *(
+            ordered.select(node_id=f"{end}_node_id")
+            .join(component, on="node_id", how="left", maintain_order="left")["component"]
+            .alias(f"_{end}")
+            for end in ("left", "right")
+        ),
+        likely.when(pl.col("match_probability") >= rules.review_at)
+        .then(pl.lit("review"))
+        .otherwise(pl.lit("weak"))
+        .alias("match_state"),
     )
-    sides = _sides(set(component.values()), members, records, rulings)
+    unopposed = _unopposed(placed, members, records, rulings)
+    alone, contested = placed.filter(unopposed), placed.filter(~unopposed)
+    states = pl.Series("match_state", _walked(contested, members, records, rulings, rules), dtype=pl.String)
+    return pl.concat([alone, contested.with_columns(states)]).drop("_left", "_right")
+
+
+def _unopposed(placed: pl.DataFrame, members: pl.DataFrame, records: pl.DataFrame, rulings: pl.DataFrame) -> pl.Series:
+    """True for the pairs, most of them, to which no guard can object, (placed.height,): the others are walked.
+
+    Neither side has another match, a card or a ruling; each says one given name and one birth date, and the same as the
+    other or none.
+    """
+    ends = pl.concat([placed["_left"], placed["_right"]]).rename("component")
+    there = members.join(ends.filter(ends.is_unique()).to_frame(), on="component", how="semi")
+    ruled = pl.concat([rulings["left_node_ids"].explode(), rulings["right_node_ids"].explode()]).implode()
+    barred = there.filter((pl.col("node_kind") == UNIQUE) | pl.col("node_id").is_in(ruled))
+    told = (
+        there.join(records.select("node_id", "given_name", "birth_date"), on="node_id")
+        .select(pl.exclude("node_id", "node_kind"))
+        .unique()
+    )
+    of_one = told.filter(pl.col("component").is_unique()).join(barred, on="component", how="anti")
+    left, right = (
+        placed.select(component=end).join(
+            of_one.with_columns(is_told=True), on="component", how="left", maintain_order="left"
+        )
+        for end in ("_left", "_right")
+    )
+    is_told = (left["is_told"] & right["is_told"]).fill_null(False)
+    agree = [(left[name] == right[name]).fill_null(True) for name in ("given_name", "birth_date")]
+    return is_told & agree[0] & agree[1]
+
+
+def _walked(
+    placed: pl.DataFrame, members: pl.DataFrame, records: pl.DataFrame, rulings: pl.DataFrame, rules: IdentityRules
+) -> list[str | None]:
+    """The state of each pair, (placed.height,), one after the other; placed: the likeliest first."""
+    sides = _sides({*placed["_left"], *placed["_right"]}, members, records, rulings)
     matches = [
-        _Match(component[left], component[right], weight, probability, is_personal)
-        for left, right, weight, probability, is_personal in zip(
-            ordered["left_node_id"],
-            ordered["right_node_id"],
-            ordered["match_weight"],
-            ordered["match_probability"],
-            _is_personal(ordered["compared_levels"], rules),
+        _Match(*each)
+        for each in zip(
+            placed["_left"],
+            placed["_right"],
+            placed["match_weight"],
+            placed["match_state"],
+            _is_personal(placed["compared_levels"], rules),
             strict=True,
         )
     ]
     states: list[str | None] = [
         objection(sides[each.left], sides[each.right], is_personal=each.is_personal)
-        or (None if each.probability >= rules.link_at else "review" if each.probability >= rules.review_at else "weak")
+        or (None if each.likely == "link" else each.likely)
         for each in matches
     ]
     for at in _rivals(matches, states, sides):
@@ -197,7 +241,7 @@ def with_states(
                     parent[other] = one
                     sides[one].add(sides[other])
             states[at] = states[at] or "link"
-    return ordered.with_columns(pl.Series("match_state", states, dtype=pl.String))
+    return states
 
 
 class _Match(NamedTuple):
@@ -206,7 +250,7 @@ class _Match(NamedTuple):
     left: int
     right: int
     weight: float
-    probability: float
+    likely: str
     is_personal: bool
 
 

@@ -9,15 +9,17 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
 
 from etl.errors import ModelRefused
 from etl.model import USUAL_RULES, IdentityRules
 from etl.model.frames import empty, schema_of
 from etl.serve.identity import as_edges, chain, waiting
+from etl.silver import identity_matches
 from etl.silver.identity_edges import build_identity_edges
-from etl.silver.identity_matches import IDENTITY_MATCHES, build_identity_matches
+from etl.silver.identity_matches import IDENTITY_MATCHES, build_identity_matches, with_states
 from etl.silver.identity_model import IDENTITY_MODEL, build_identity_model, in_use
 from etl.silver.linkage import COMPARED
 from tests.identity.evidence import KEY, Evidence, day, record, resolved, together
@@ -168,6 +170,65 @@ def test_an_address_alone_never_merges() -> None:
     evidence = people({"name": "crm:1", **HOME}, {"name": "crm:2", **HOME})
 
     assert states(matched(evidence, rules=EASILY, model=SURER)) == {}
+
+
+BORN = (date(1950, 3, 12), date(1981, 7, 30))
+#: component, given name and birth date of a record
+RECORDS = st.tuples(
+    st.integers(0, 5), st.sampled_from(["Ann", "Ann", "Bert", "Carl", None]), st.sampled_from([*BORN, None])
+)
+#: the components of a match, and how likely it is; most are links, so that rivals meet
+LIKELIHOODS = st.dictionaries(
+    st.tuples(st.integers(0, 5), st.integers(0, 5)).filter(lambda ends: ends[0] < ends[1]),
+    st.sampled_from([0.6, 0.999, 0.999]),
+    max_size=5,
+)
+
+
+@settings(STEADY, max_examples=400, phases=[Phase.generate])
+@given(st.lists(RECORDS, min_size=4, max_size=12), LIKELIHOODS, st.lists(st.integers(0, 5), max_size=2), st.booleans())
+def test_pairs_to_which_no_guard_objects_come_out_as_when_they_are_walked(
+    told: list[tuple[int, str | None, date | None]],
+    alike: dict[tuple[int, int], float],
+    cards: list[int],
+    is_ruled: bool,
+) -> None:
+    shown = {component: f"r{at}" for at, (component, _, _) in enumerate(told)}
+    matches = [(*ends, probability) for ends, probability in alike.items() if {*ends} <= {*shown}]
+    nodes = [(f"r{at}", "record", component) for at, (component, _, _) in enumerate(told)]
+    nodes += [(f"c{at}", "card", component) for at, component in enumerate(cards)]
+    apart = [([shown[one]], [shown[other]]) for one, other, _ in matches[:1] if is_ruled]
+    rest = (
+        pl.DataFrame(nodes, schema=["node_id", "node_kind", "component"], orient="row"),
+        pl.DataFrame(
+            [(f"r{at}", given, "Berger", born) for at, (_, given, born) in enumerate(told)],
+            schema={"node_id": str, "given_name": str, "family_name": str, "birth_date": pl.Date},
+            orient="row",
+        ),
+        pl.DataFrame(
+            [("never", left, right) for left, right in apart],
+            schema={"ruling": str, "left_node_ids": pl.List(str), "right_node_ids": pl.List(str)},
+            orient="row",
+        ),
+    )
+    levels = json.dumps(dict.fromkeys(each.name for each in COMPARED.comparisons))
+    pairs = pl.DataFrame(
+        [(shown[one], shown[other], probability, 10.0, levels) for one, other, probability in matches],
+        schema={
+            "left_node_id": str,
+            "right_node_id": str,
+            "match_probability": float,
+            "match_weight": float,
+            "compared_levels": str,
+        },
+        orient="row",
+    )
+    states = with_states(pairs, *rest)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(identity_matches, "_unopposed", lambda placed, *_: pl.repeat(False, placed.height, eager=True))
+        walked = with_states(pairs, *rest)
+
+    assert_frame_equal(states, walked, check_row_order=False)
 
 
 # --- review and rulings -----------------------------------------------------------------------------------------------
