@@ -77,18 +77,7 @@ def comparable(person_records: pl.DataFrame, members: pl.DataFrame, edges: pl.Da
             email=_bounded(own("email")),
             phone=own("phone"),
         )
-        .with_columns(
-            given_initial=pl.col("given_name").str.slice(0, 1),
-            given_start=pl.col("given_name").str.slice(0, 3),
-            nicknames=_nicknames("given_name"),
-            family_initial=pl.col("family_name").str.slice(0, 1),
-            family_start=pl.col("family_name").str.slice(0, 3),
-            street_start=pl.col("street").str.slice(0, 1),
-            birth_year=pl.col("birth_date").str.slice(0, 4),
-            email_name=pl.col("email").str.extract(r"^([^@]+)"),
-            email_initial=pl.col("email").str.slice(0, 1),
-        )
-        .with_columns(email_digits=pl.col("email_name").str.replace_all(r"\D", ""))
+        .with_columns(nicknames=_nicknames("given_name"))
         .select("node_id", "component", "updated_at", *VALUES)
     )
 
@@ -99,15 +88,8 @@ def representatives(records: pl.DataFrame) -> pl.DataFrame:
     Of values as many records have, the latest updated, then the smallest. Sorted by node.
     """
     kept = records.group_by("component").agg(pl.col("node_id").min())
-    derived = {
-        "given_name": ("given_initial", "given_start", "nicknames"),
-        "family_name": ("family_initial", "family_start"),
-        "birth_date": ("birth_year",),
-        "postal_code": ("street_start",),
-        "email": ("email_name", "email_digits", "email_initial"),
-    }
     for chosen in _TOGETHER:
-        beside = derived.get(chosen[0], ())
+        beside = ["nicknames"] if "given_name" in chosen else []
         best = (
             records.filter(pl.any_horizontal(pl.col(name).is_not_null() for name in chosen))
             .group_by("component", *chosen)
