@@ -25,6 +25,7 @@ import polars as pl
 from etl.errors import ModelRefused
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from splink import DuckDBAPI, Linker, SettingsCreator
 
 OTHER = "other"
@@ -598,18 +599,24 @@ def _database(*, threads: int) -> DuckDBAPI:
 def _asked(database: DuckDBAPI, query: str, **frames: pl.DataFrame) -> pl.DataFrame:
     """The answer; frames: name -> the table of that name, as long as the query runs."""
     for name, frame in frames.items():
-        database.duckdb_con.register(name, frame.to_arrow(compat_level=pl.CompatLevel.newest()))
+        database.duckdb_con.register(name, _table(frame))
     told = pl.DataFrame(database.duckdb_con.execute(query).to_arrow_table())
     for name in frames:
         database.duckdb_con.unregister(name)
     return told
 
 
+def _table(frame: pl.DataFrame) -> pa.Table:
+    """The frame as DuckDB reads it, nothing copied: text as it is in Polars, too."""
+    return frame.to_arrow(compat_level=pl.CompatLevel.newest())
+
+
 def _linker(frame: pl.DataFrame, compared: Compared, *, label: str | None = None) -> Linker:
     """Splink over the frame, with one thread: sums of floats decide a model, and must not depend on who came first."""
     from splink import Linker
 
-    registered = _database(threads=1).register(frame.with_columns(_of_comparing(*compared.comparisons)).to_arrow())
+    shown = frame.with_columns(_of_comparing(*compared.comparisons))
+    registered = _database(threads=1).register(_table(shown))
     # Splink says of levels that were not observed; what they then weigh is ours (`_weighed`), so it need not.
     return Linker(registered, _settings(compared, label=label), log_level=_SILENT, validate_settings=False)
 
