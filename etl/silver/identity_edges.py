@@ -547,10 +547,12 @@ def members_of(edges: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
     return nodes.select("node_id", "node_kind", pl.Series("component", component, dtype=pl.Int64))
 
 
-def nodes_of(edges: pl.DataFrame | pl.LazyFrame) -> tuple[pl.DataFrame, Numbering]:
-    """node_id, node_kind, first_at of every node in the evidence, sorted by node; and their numbers, which are rows."""
+def nodes_of(edges: pl.DataFrame | pl.LazyFrame, *told: str) -> tuple[pl.DataFrame, Numbering]:
+    """node_id, node_kind and what else is `told` of every node in the evidence, sorted by node; and their numbers,
+    which are rows.
+    """
     is_alone = pl.col("left_node_id") == pl.col("right_node_id")
-    nodes = edges.lazy().filter(is_alone).select("node_kind", "first_at", node_id="left_node_id").collect()
+    nodes = edges.lazy().filter(is_alone).select("node_kind", *told, node_id="left_node_id").collect()
     nodes = nodes if nodes["node_id"].is_sorted() else nodes.sort("node_id")
     numbering = Numbering()
     numbering.numbers(nodes["node_id"])

@@ -86,7 +86,7 @@ class Members:
 
     @classmethod
     def of(cls, edges: pl.LazyFrame) -> Members:
-        nodes, numbering = nodes_of(edges)
+        nodes, numbering = nodes_of(edges, "first_at")
         nodes = nodes.select(pl.col("node_kind").cast(KIND), valid_from="first_at")
         component = components(nodes.height, *ends_of(edges, numbering, "used"))
         kind = nodes["node_kind"].to_physical().to_numpy()

@@ -29,7 +29,7 @@ from etl.silver.identity_edges import IDENTITY_EDGES, UNIQUE, members_of
 from etl.silver.identity_model import IDENTITY_MODEL, in_use
 from etl.silver.linkage import COMPARED, OTHER, score
 from etl.silver.person_records import PERSON_RECORDS
-from etl.silver.representatives import comparable, digests, representatives
+from etl.silver.representatives import READ, comparable, digests, representatives
 from etl.silver.rulings import ruled_apart, standing
 
 #: Birth dates with more slips than this are another person's.
@@ -58,10 +58,11 @@ def build_identity_matches(
     model = in_use(identity_model.collect())
     if model is None:
         return empty(IDENTITY_MATCHES.columns).lazy()
-    edges, records = identity_edges.collect(), person_records.collect()
+    # Read twice, and no more of it than each wants: side by side, all of it is the most that identity has in memory.
+    edges = identity_edges.select("left_node_id", "node_kind", "right_node_id", "edge_state").collect()
     members = members_of(edges)
-    compared = comparable(records, members, edges)
-    shown = representatives(compared)
+    shown = representatives(comparable(person_records.select(READ).collect(), members, edges))
+    del edges
     itself = shown.select(
         left_node_id="node_id",
         right_node_id="node_id",
@@ -84,6 +85,7 @@ def build_identity_matches(
     pairs = pl.concat([kept, fresh], how="diagonal_relaxed").select(
         fresh.drop(each.name for each in COMPARED.comparisons).columns
     )
+    records = person_records.select("node_id", "given_name", "family_name", "birth_date").collect()
     judged = with_states(pairs, members, records, standing(identity_rulings.collect()), rules=rules)
     return (
         pl.concat([itself, judged], how="diagonal_relaxed")
@@ -152,7 +154,8 @@ def with_states(
     """`pairs` with `match_state`. They depend on all the pairs and on nothing else: the likeliest is taken first.
 
     pairs: left_node_id, right_node_id (records), match_probability, match_weight, compared_levels.
-    members: node_id, node_kind, component. records: person records. rulings: those that stand.
+    members: node_id, node_kind, component. records: node_id, given_name, family_name, birth_date of person records.
+    rulings: those that stand.
     """
     ordered = pairs.sort("match_weight", "left_node_id", "right_node_id", descending=[True, False, False])
     component = members.select("node_id", "component")

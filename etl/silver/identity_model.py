@@ -18,7 +18,7 @@ from etl.model.frames import schema_of
 from etl.silver.identity_edges import IDENTITY_EDGES, members_of
 from etl.silver.linkage import COMPARED, Model, learn
 from etl.silver.person_records import PERSON_RECORDS
-from etl.silver.representatives import comparable, representatives
+from etl.silver.representatives import READ, comparable, representatives
 
 
 def build_identity_model(
@@ -33,9 +33,8 @@ def build_identity_model(
     before = previous.collect()
     if before.height:
         return before.lazy()
-    return pl.concat(
-        [before, next_model(person_records.collect(), identity_edges.collect(), before, as_of=as_of, versions=versions)]
-    ).lazy()
+    records, edges = person_records.select(READ).collect(), identity_edges.collect()
+    return pl.concat([before, next_model(records, edges, before, as_of=as_of, versions=versions)]).lazy()
 
 
 def next_model(
@@ -46,7 +45,10 @@ def next_model(
     as_of: datetime,
     versions: Mapping[str, int | None],
 ) -> pl.DataFrame:
-    """One row, a model learnt of what is known now; none where that is too little. versions: table -> its version."""
+    """One row, a model learnt of what is known now; none where that is too little.
+
+    person_records: `READ` of them, or more. versions: table -> its version.
+    """
     records = comparable(person_records, members_of(identity_edges), identity_edges)
     model = learn(representatives(records), records)
     row = [] if model is None else [

@@ -43,9 +43,15 @@ _STREET_WORDS = {
 }
 
 
+#: The columns of a person record that `comparable` reads.
+READ = ("node_id", "updated_at", "given_name", "family_name", "birth_date", "street", "postal_code", "city",
+        "national_id", "email", "email_key", "phone", "phone_key")  # fmt: skip
+
+
 def comparable(person_records: pl.DataFrame, members: pl.DataFrame, edges: pl.DataFrame) -> pl.DataFrame:
     """node_id, component, updated_at and `VALUES` of every record: what of it can be compared, normalised.
 
+    person_records: `READ`. members: node_id, component. edges: left_node_id, right_node_id, edge_state.
     E-mail and telephone only where identity believes they are a person's own: no guard turned them away.
     """
     turned_away = edges.filter(pl.col("edge_state").is_in(["capped", "conflict"]))
@@ -77,18 +83,7 @@ def comparable(person_records: pl.DataFrame, members: pl.DataFrame, edges: pl.Da
             email=_bounded(own("email")),
             phone=own("phone"),
         )
-        .with_columns(
-            given_initial=pl.col("given_name").str.slice(0, 1),
-            given_start=pl.col("given_name").str.slice(0, 3),
-            nicknames=_nicknames("given_name"),
-            family_initial=pl.col("family_name").str.slice(0, 1),
-            family_start=pl.col("family_name").str.slice(0, 3),
-            street_start=pl.col("street").str.slice(0, 1),
-            birth_year=pl.col("birth_date").str.slice(0, 4),
-            email_name=pl.col("email").str.extract(r"^([^@]+)"),
-            email_initial=pl.col("email").str.slice(0, 1),
-        )
-        .with_columns(email_digits=pl.col("email_name").str.replace_all(r"\D", ""))
+        .with_columns(nicknames=_nicknames("given_name"))
         .select("node_id", "component", "updated_at", *VALUES)
     )
 
@@ -98,18 +93,13 @@ def representatives(records: pl.DataFrame) -> pl.DataFrame:
 
     Of values as many records have, the latest updated, then the smallest. Sorted by node.
     """
-    kept = records.group_by("component").agg(pl.col("node_id").min())
-    derived = {
-        "given_name": ("given_initial", "given_start", "nicknames"),
-        "family_name": ("family_initial", "family_start"),
-        "birth_date": ("birth_year",),
-        "postal_code": ("street_start",),
-        "email": ("email_name", "email_digits", "email_initial"),
-    }
+    is_alone = records["component"].is_unique()
+    alone, several = records.filter(is_alone), records.filter(~is_alone)
+    kept = several.group_by("component").agg(pl.col("node_id").min())
     for chosen in _TOGETHER:
-        beside = derived.get(chosen[0], ())
+        beside = ["nicknames"] if "given_name" in chosen else []
         best = (
-            records.filter(pl.any_horizontal(pl.col(name).is_not_null() for name in chosen))
+            several.filter(pl.any_horizontal(pl.col(name).is_not_null() for name in chosen))
             .group_by("component", *chosen)
             .agg(pl.len().alias("_count"), pl.col("updated_at").max(), *(pl.col(name).first() for name in beside))
             .sort("_count", "updated_at", *chosen, descending=[True, True, *(False for _ in chosen)], nulls_last=True)
@@ -117,7 +107,8 @@ def representatives(records: pl.DataFrame) -> pl.DataFrame:
             .select("component", *chosen, *beside)
         )
         kept = kept.join(best, on="component", how="left")
-    return kept.select("node_id", *VALUES).cast(pl.Schema({"node_id": pl.String(), **VALUES})).sort("node_id")
+    columns = ["node_id", *VALUES]
+    return pl.concat([alone.select(columns), kept.select(columns)]).sort("node_id")
 
 
 def digests(shown: pl.DataFrame, *, key: bytes) -> pl.Series:

@@ -16,7 +16,19 @@ from polars.testing import assert_frame_equal
 from etl.errors import ModelRefused
 from etl.serve.identity import waterfall
 from etl.silver.identity_edges import members_of
-from etl.silver.linkage import COMPARED, OTHER, VALUES, Level, Model, _settings, _slips, differences, learn, score
+from etl.silver.linkage import (
+    COMPARED,
+    OTHER,
+    PARTS,
+    VALUES,
+    Level,
+    Model,
+    _settings,
+    _slips,
+    differences,
+    learn,
+    score,
+)
 from etl.silver.representatives import comparable, representatives
 from tests.identity.people import MODEL, compared, register
 
@@ -150,7 +162,7 @@ def by_splink(shown: pl.DataFrame, model: Model, least: float | None) -> pl.Data
         for level, of in zip(each["comparison_levels"][1:], names[name], strict=True):
             level["m_probability"], level["u_probability"] = model.learnt[name][of]
     api = DuckDBAPI(":memory:")
-    linker = Linker(api.register(shown.to_arrow()), said, log_level=60, validate_settings=False)
+    linker = Linker(api.register(shown.with_columns(**PARTS).to_arrow()), said, log_level=60, validate_settings=False)
     found = linker.inference.predict(threshold_match_probability=least, warning_mode="never")
     raw = pl.DataFrame(found.as_duckdbpyrelation().to_arrow_table())
     return raw.select(

@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
 
 from etl.errors import ModelRefused
 from etl.model import USUAL_RULES, IdentityRules
@@ -18,7 +19,7 @@ from etl.model.frames import empty, schema_of
 from etl.serve.identity import as_edges, chain, waiting
 from etl.silver import identity_matches
 from etl.silver.identity_edges import build_identity_edges
-from etl.silver.identity_matches import IDENTITY_MATCHES, build_identity_matches
+from etl.silver.identity_matches import IDENTITY_MATCHES, build_identity_matches, with_states
 from etl.silver.identity_model import IDENTITY_MODEL, build_identity_model, in_use
 from etl.silver.linkage import COMPARED
 from tests.identity.evidence import KEY, Evidence, day, record, resolved, together
@@ -171,35 +172,63 @@ def test_an_address_alone_never_merges() -> None:
     assert states(matched(evidence, rules=EASILY, model=SURER)) == {}
 
 
-CROWD = st.fixed_dictionaries(
-    {
-        "given_name": st.sampled_from(["Ann", "Anne", "Bert", "Dr.", None]),
-        "family_name": st.sampled_from(["Berger", "Bergner"]),
-        "birth_date": st.sampled_from([date(1950, 3, 12), date(1981, 7, 30), None]),
-        "street": st.sampled_from(["Lindenweg 4", "Lindenweg 5", "Ostring 6", "Westring 7"]),
-        "card": st.sampled_from(["111", "222", *[None] * 6]),
-        "email": st.sampled_from(["ann@home.example", *[None] * 3]),
-    }
+BORN = (date(1950, 3, 12), date(1981, 7, 30))
+#: component, given name and birth date of a record
+RECORDS = st.tuples(
+    st.integers(0, 5), st.sampled_from(["Ann", "Ann", "Bert", "Carl", None]), st.sampled_from([*BORN, None])
+)
+#: the components of a match, and how likely it is; most are links, so that rivals meet
+LIKELIHOODS = st.dictionaries(
+    st.tuples(st.integers(0, 5), st.integers(0, 5)).filter(lambda ends: ends[0] < ends[1]),
+    st.sampled_from([0.6, 0.999, 0.999]),
+    max_size=5,
 )
 
 
-@settings(STEADY, max_examples=40, phases=[Phase.generate])
-@given(st.lists(CROWD, min_size=2, max_size=9), st.sets(st.integers(0, 8), min_size=2, max_size=2))
+@settings(STEADY, max_examples=400, phases=[Phase.generate])
+@given(st.lists(RECORDS, min_size=4, max_size=12), LIKELIHOODS, st.lists(st.integers(0, 5), max_size=2), st.booleans())
 def test_pairs_to_which_no_guard_objects_come_out_as_when_they_are_walked(
-    crowd: list[dict[str, Any]], apart: set[int]
+    told: list[tuple[int, str | None, date | None]],
+    alike: dict[tuple[int, int], float],
+    cards: list[int],
+    is_ruled: bool,
 ) -> None:
-    rows = [
-        {name: value for name, value in person.items() if name not in {"card", "email"} or value} for person in crowd
-    ]
-    evidence = people(*({"name": f"crm:{at}", **HOME, **row} for at, row in enumerate(rows)))
-    if max(apart) < len(crowd):
-        evidence.ruling("never", *(record(f"crm:{at}") for at in sorted(apart)))
-    matches = matched(evidence, rules=EASILY)
+    shown = {component: f"r{at}" for at, (component, _, _) in enumerate(told)}
+    matches = [(*ends, probability) for ends, probability in alike.items() if {*ends} <= {*shown}]
+    nodes = [(f"r{at}", "record", component) for at, (component, _, _) in enumerate(told)]
+    nodes += [(f"c{at}", "card", component) for at, component in enumerate(cards)]
+    apart = [([shown[one]], [shown[other]]) for one, other, _ in matches[:1] if is_ruled]
+    rest = (
+        pl.DataFrame(nodes, schema=["node_id", "node_kind", "component"], orient="row"),
+        pl.DataFrame(
+            [(f"r{at}", given, "Berger", born) for at, (_, given, born) in enumerate(told)],
+            schema={"node_id": str, "given_name": str, "family_name": str, "birth_date": pl.Date},
+            orient="row",
+        ),
+        pl.DataFrame(
+            [("never", left, right) for left, right in apart],
+            schema={"ruling": str, "left_node_ids": pl.List(str), "right_node_ids": pl.List(str)},
+            orient="row",
+        ),
+    )
+    levels = json.dumps(dict.fromkeys(each.name for each in COMPARED.comparisons))
+    pairs = pl.DataFrame(
+        [(shown[one], shown[other], probability, 10.0, levels) for one, other, probability in matches],
+        schema={
+            "left_node_id": str,
+            "right_node_id": str,
+            "match_probability": float,
+            "match_weight": float,
+            "compared_levels": str,
+        },
+        orient="row",
+    )
+    states = with_states(pairs, *rest)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(identity_matches, "_unopposed", lambda placed, *_: pl.repeat(False, placed.height, eager=True))
-        walked = matched(evidence, rules=EASILY)
+        walked = with_states(pairs, *rest)
 
-    assert matches.equals(walked)
+    assert_frame_equal(states, walked, check_row_order=False)
 
 
 # --- review and rulings -----------------------------------------------------------------------------------------------
