@@ -7,8 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.s3 import Store, store_at
+
+# The same cases on every run and machine, and no case failing for want of time.
+settings.register_profile("steady", deadline=None, derandomize=True, database=None)
+settings.load_profile("steady")
 
 ROOT = Path(__file__).resolve().parent.parent
 

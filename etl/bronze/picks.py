@@ -184,6 +184,7 @@ def _as_text(value: Any) -> str | None:
     return _NESTED.encode(value).decode()
 
 
+_TEXT = frozenset({str, type(None)})
 _NESTED = msgspec.json.Encoder(decimal_format="number")
 
 
@@ -245,10 +246,9 @@ class _Columns:
     def text(self, steps: Steps) -> pl.Series:
         """The values at `steps` as text."""
         values = self.at(steps)[1]
-        try:
-            return pl.Series(values, dtype=pl.String)
-        except Exception:  # noqa: BLE001 - not all of them are text, and what Polars makes of that depends on what they are
-            return pl.Series(list(map(_as_text, values)), dtype=pl.String)
+        # Told before: what Polars makes of numbers among texts depends on the numbers, and of large ones it panics.
+        is_text = _TEXT.issuperset(map(type, values))
+        return pl.Series(values if is_text else list(map(_as_text, values)), dtype=pl.String)
 
 
 # --- payload -> text -------------------------------------------------------------------------------------------------
@@ -433,10 +433,11 @@ def _epoch(text: pl.Expr, factor: int) -> pl.Expr:
     return whole.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
 
 
+# Of digits only ours: others, which \d knows too, are no numbers to Polars.
 _ISO = (
-    r"^\s*(?P<date>\d{4}-\d{2}-\d{2})"
-    r"(?:[T ](?P<minute>\d{2}:\d{2})(?P<second>:\d{2})?(?:[.,](?P<fraction>\d+))?)?"
-    r"\s*(?:(?P<utc>[Zz]|UTC)|(?P<sign>[+-])(?P<hours>\d{2}):?(?P<minutes>\d{2})?)?\s*$"
+    r"^\s*(?P<date>[0-9]{4}-[0-9]{2}-[0-9]{2})"
+    r"(?:[T ](?P<minute>[0-9]{2}:[0-9]{2})(?P<second>:[0-9]{2})?(?:[.,](?P<fraction>[0-9]+))?)?"
+    r"\s*(?:(?P<utc>[Zz]|UTC)|(?P<sign>[+-])(?P<hours>[0-9]{2}):?(?P<minutes>[0-9]{2})?)?\s*$"
 )
 
 
@@ -486,11 +487,11 @@ def _any_moment(text: pl.Expr, zone: str | None) -> pl.Expr:
 
 def _iso_date(text: pl.Expr) -> pl.Expr:
     """The date of an ISO date or timestamp, as written there (no zone is applied)."""
-    return text.str.extract(r"^\s*(\d{4}-\d{2}-\d{2})(?:[T ].*)?\s*$").str.to_date("%Y-%m-%d", strict=False)
+    return text.str.extract(r"^\s*([0-9]{4}-[0-9]{2}-[0-9]{2})(?:[T ].*)?\s*$").str.to_date("%Y-%m-%d", strict=False)
 
 
 def _compact_date(text: pl.Expr) -> pl.Expr:
-    return text.str.extract(r"^\s*(\d{8})\s*$").str.to_date("%Y%m%d", strict=False)
+    return text.str.extract(r"^\s*([0-9]{8})\s*$").str.to_date("%Y%m%d", strict=False)
 
 
 def _of_moment(moment: pl.Expr, as_type: Type, zone: str | None) -> pl.Expr:
