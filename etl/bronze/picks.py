@@ -246,7 +246,7 @@ class _Columns:
     def text(self, steps: Steps) -> pl.Series:
         """The values at `steps` as text."""
         values = self.at(steps)[1]
-        # Told before: what Polars makes of numbers among texts depends on the numbers, and of large ones it panics.
+        # Told before: what Polars makes of numbers among texts depends on the numbers, and of tiny ones it panics.
         is_text = _TEXT.issuperset(map(type, values))
         return pl.Series(values if is_text else list(map(_as_text, values)), dtype=pl.String)
 
