@@ -23,8 +23,8 @@ from typing import Any
 import msgspec
 import polars as pl
 
+from etl.bronze.moments import usual_moments
 from etl.errors import DeclarationError
-from etl.kernels.moments import usual_moments
 from etl.model import Column, Pick, Type
 from etl.model.frames import dtype
 
@@ -449,7 +449,7 @@ def _iso_moment(text: pl.Expr, zone: str | None) -> pl.Expr:
 
 
 def _moments(texts: pl.Series, zone: str | None) -> pl.Series:
-    """The same values either way: what nearly every API writes is read by a kernel, any other text by its parts."""
+    """The same values either way: what nearly every API writes is read off its bytes, any other text by its parts."""
     micros, is_read, is_bare = usual_moments(texts)
     naive = pl.Series("at", micros).cast(pl.Datetime("us"))
     moments = naive.dt.replace_time_zone("UTC")
